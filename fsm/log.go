@@ -1,0 +1,166 @@
+package fsm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Event is one thing that happened in a shutdown. The log of them is
+// append-only and in order; each stands in it once. In JSON the error is a
+// string; read back, it is an error with that text.
+type Event struct {
+	Seq     int       // its place in the log, from 0
+	At      time.Time // when it took effect
+	Kind    Kind
+	State   State    // the machine's state after it
+	From    ID       // the component it is about; "" if it is about the machine
+	Err     error    // of Acked and Quiesced
+	Command *Command // of ShutdownRequested and Forced; not to be changed
+}
+
+// Ack is a component's okay-I'm-done: one kind of message for all of them,
+// made by the orchestrator when Shutdown returns. It always says who is done.
+type Ack struct {
+	From ID
+	At   time.Time
+	Err  error
+}
+
+// Ack returns the ack that the event carries, and false if it is not [Acked].
+func (e Event) Ack() (Ack, bool) {
+	return Ack{From: e.From, At: e.At, Err: e.Err}, e.Kind == Acked
+}
+
+type eventJSON struct {
+	Seq     int       `json:"seq"`
+	At      time.Time `json:"at"`
+	Kind    Kind      `json:"kind"`
+	State   State     `json:"state"`
+	From    ID        `json:"from,omitempty"`
+	Error   string    `json:"error,omitempty"`
+	Command *Command  `json:"command,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(eventJSON{e.Seq, e.At, e.Kind, e.State, e.From, errorText(e.Err), e.Command})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var j eventJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	*e = Event{j.Seq, j.At, j.Kind, j.State, j.From, textError(j.Error), j.Command}
+	return nil
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func textError(text string) error {
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
+
+// eventLog is finite and small, so that no reader needs to be waited for or to
+// miss anything.
+type eventLog struct {
+	mu      sync.Mutex
+	events  []Event
+	ended   bool
+	changed chan struct{} // closed at the next append; nil while nobody waits
+}
+
+func (l *eventLog) reserve(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = make([]Event, 0, n)
+}
+
+func (l *eventLog) append(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.Seq = len(l.events)
+	l.events = append(l.events, e)
+	l.ended = e.State == Terminated
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// after returns what follows the first n events, and a channel that is closed
+// when there is more, or nil after the end.
+func (l *eventLog) after(n int) ([]Event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return l.events[n:], nil
+	}
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return l.events[n:], l.changed
+}
+
+// Events returns what happened so far and then what happens, in order, up to
+// and including the event that terminates the machine. It ends early, without
+// an error, when ctx is cancelled. Between events it blocks. A reader, however
+// slow or late, neither delays the shutdown nor misses anything, and there can
+// be any number of them.
+func (o *Orchestrator) Events(ctx context.Context) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for next := 0; ; {
+			events, changed := o.log.after(next)
+			for _, e := range events {
+				if ctx.Err() != nil || !yield(e) {
+					return
+				}
+			}
+			if next += len(events); changed == nil {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// LogEvents writes every event to logger, as [Orchestrator.Events] yields them:
+// it blocks until the machine is terminated or ctx is cancelled. Call it as
+// go o.LogEvents(ctx, logger).
+func (o *Orchestrator) LogEvents(ctx context.Context, logger *slog.Logger) {
+	for e := range o.Events(ctx) {
+		level := slog.LevelInfo
+		if e.Err != nil || e.Kind == Insisted || e.Kind == Forced || e.Kind == Timeout {
+			level = slog.LevelWarn
+		}
+		attrs := []slog.Attr{slog.Time("at", e.At), slog.String("state", e.State.String())}
+		if e.From != "" {
+			attrs = append(attrs, slog.String("from", string(e.From)))
+		}
+		if e.Command != nil {
+			attrs = append(attrs, slog.String("reason", e.Command.Reason), slog.String("by", e.Command.By))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.Any("error", e.Err))
+		}
+		logger.LogAttrs(ctx, level, e.Kind.String(), attrs...)
+	}
+}
