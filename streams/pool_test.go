@@ -1,0 +1,124 @@
+package streams
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+)
+
+func TestFramesArriveInOrder(t *testing.T) {
+	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+	connect(t, a, b)
+	var want [][]byte
+	for i, size := range []int{0, 1, 3, 100, chunkSize - headerSize, chunkSize, chunkSize + 1, 1 << 20, DefaultMaxFrame, 5} {
+		frame := bytes.Repeat([]byte{byte(i)}, size)
+		want = append(want, frame)
+		send := func() error { return a.Send(b.key, frame) }
+		if i%2 == 1 {
+			send = func() error { return a.Deliver(t.Context(), b.key, frame) }
+		}
+		for errors.Is(send(), ErrQueueFull) {
+			if err := a.Flush(t.Context(), b.key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.until(t, "all frames", func() bool { return len(b.frames[a.key]) == len(want) })
+	b.recorder.mu.Lock()
+	defer b.recorder.mu.Unlock()
+	for i, frame := range b.frames[a.key] {
+		if !bytes.Equal(frame, want[i]) {
+			t.Errorf("frame %d: %d bytes arrived, %d sent, or they differ", i, len(frame), len(want[i]))
+		}
+	}
+}
+
+func TestFramesGoBothWays(t *testing.T) {
+	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+	connect(t, a, b)
+	for i := range 100 {
+		if err := errors.Join(a.Send(b.key, fmt.Append(nil, i)), b.Send(a.key, fmt.Append(nil, i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.until(t, "frames", func() bool { return len(a.frames[b.key]) == 100 })
+	b.until(t, "frames", func() bool { return len(b.frames[a.key]) == 100 })
+}
+
+func TestSendRefuses(t *testing.T) {
+	a, b := newNode(t, 1, func(c *Config) { c.MaxFrame = 100 }), newNode(t, 2, nil)
+	frame := make([]byte, 10)
+	assertIs(t, a.Send(b.key, frame), ErrNoStream)
+	assertIs(t, a.Deliver(t.Context(), b.key, frame), ErrNoStream)
+	assertIs(t, a.Flush(t.Context(), b.key), ErrNoStream)
+	connect(t, a, b)
+	assertIs(t, a.Send(b.key, make([]byte, 101)), ErrFrameTooBig)
+	assertIs(t, a.Deliver(t.Context(), b.key, make([]byte, 101)), ErrFrameTooBig)
+	if err := a.Send(b.key, make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	b.untilBytes(t, a.key, 100)
+	if total := checkAccounts(t, a.Pool); total.Refused != 14+14+105+105 || total.Accepted != 104 {
+		t.Errorf("totals %+v", total)
+	}
+}
+
+func TestRemoveIsPolite(t *testing.T) {
+	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+	connect(t, a, b)
+	if err := a.Send(b.key, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	a.Remove(b.key)
+	a.Remove(b.key)
+	assertIs(t, a.untilDown(t, b.key), ErrRemoved)
+	if err := b.untilDown(t, a.key); err != nil {
+		t.Errorf("the peer saw %v", err)
+	}
+	assertIs(t, a.Send(b.key, nil), ErrNoStream)
+	b.untilBytes(t, a.key, 1000)
+	connect(t, b, a)
+	for _, n := range []*node{a, b} {
+		n.recorder.mu.Lock()
+		if len(n.down[a.key])+len(n.down[b.key]) != 1 {
+			t.Error("told more than once")
+		}
+		n.recorder.mu.Unlock()
+	}
+}
+
+func TestRemoveClosesTheSocket(t *testing.T) {
+	a := newNode(t, 1, nil)
+	peer := dialRaw(t, 2, a)
+	key := id(2).PublicKey()
+	if err := a.Deliver(t.Context(), key, []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Write([]byte{0, 0, 0, 1, 'x'}); err != nil {
+		t.Fatal(err)
+	}
+	a.Remove(key)
+	got, err := io.ReadAll(peer)
+	if err != nil || string(got) != "\x00\x00\x00\x04last" {
+		t.Errorf("peer read %q, %v", got, err)
+	}
+	if err := peer.Close(); err != nil {
+		t.Error(err)
+	}
+	assertIs(t, a.untilDown(t, key), ErrRemoved)
+}
+
+func TestNewRefuses(t *testing.T) {
+	r := newRecorder()
+	for name, config := range map[string]Config{
+		"nothing":  {},
+		"negative": {Identity: id(1), Handler: r, MaxQueue: -1},
+		"huge":     {Identity: id(1), Handler: r, MaxFrame: 1 << 30},
+	} {
+		if _, err := New(config); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

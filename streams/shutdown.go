@@ -1,0 +1,121 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// cutGrace is how long Shutdown waits, once cut short, for goroutines whose sockets it has closed.
+const cutGrace = 100 * time.Millisecond
+
+// Quiesce stops accepting and dialing, cancels what of that is under way, and tells the Withdrawer, once. Streams that
+// are up stay up. It returns when no new stream can come up any more, or with ctx's cause.
+func (p *Pool) Quiesce(ctx context.Context) error {
+	p.refuseArrivals()
+	err := p.awaitArrivals(ctx)
+	p.withdraw.Do(func() {
+		if p.config.Withdrawer != nil {
+			p.config.Withdrawer.WithdrawFromNetwork()
+		}
+	})
+	return err
+}
+
+func (p *Pool) refuseArrivals() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = true
+	p.quiesce()
+	for _, listener := range p.listeners {
+		_ = listener.Close()
+	}
+	p.listeners = nil
+}
+
+func (p *Pool) awaitArrivals(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { // ends soon even if ctx ends sooner: all that it waits for is cancelled
+		p.arrivals.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("streams: quiesce: %w", context.Cause(ctx))
+	}
+}
+
+// Shutdown closes all streams in parallel: each is flushed, half-closed, read on to the peer's end, and closed. It
+// returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended, and an
+// error names those that did not end well. When ctx ends, what is still open is cut short: its socket is closed at once.
+// A Handler's call that still runs a moment after that is left behind, and named. Shutdown does what Quiesce does first
+// if that was not called. Later calls wait for the first.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	err := p.Quiesce(ctx)
+	for _, s := range p.beginClose() {
+		s.close()
+	}
+	if waitErr := p.awaitClosed(ctx); waitErr != nil {
+		err = errors.Join(err, waitErr)
+	}
+	return errors.Join(err, p.verdict())
+}
+
+// beginClose marks the pool closing and returns the streams to close.
+func (p *Pool) beginClose() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closing = true
+	p.checkClosed()
+	streams := make([]*stream, 0, len(p.live))
+	for s := range p.live {
+		streams = append(streams, s)
+	}
+	return streams
+}
+
+// checkClosed tells Shutdown when the last stream has ended. The caller holds the lock.
+func (p *Pool) checkClosed() {
+	if !p.closing || len(p.live) > 0 {
+		return
+	}
+	select {
+	case <-p.closed:
+	default:
+		close(p.closed)
+	}
+}
+
+func (p *Pool) awaitClosed(ctx context.Context) error {
+	select {
+	case <-p.closed:
+		return nil
+	case <-ctx.Done():
+	}
+	cause := context.Cause(ctx)
+	for _, s := range p.beginClose() {
+		s.abort(Cut, fmt.Errorf("%w: %w", ErrCut, cause))
+	}
+	select {
+	case <-p.closed:
+		return nil
+	case <-time.After(cutGrace):
+		return fmt.Errorf("streams: shutdown: handler still busy: %w", cause)
+	}
+}
+
+// verdict is an error if any stream was cut or reset.
+func (p *Pool) verdict() error {
+	var errs []error
+	for _, r := range p.Results() {
+		if r.Outcome == Cut || r.Outcome == Reset {
+			err := r.Err
+			r.Err = nil
+			errs = append(errs, fmt.Errorf("streams: %v: %w", r, err))
+		}
+	}
+	return errors.Join(errs...)
+}
