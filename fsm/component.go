@@ -45,15 +45,18 @@ func (f Func) Shutdown(ctx context.Context) error { return f(ctx) }
 // Closer makes a [Component] of something that closes. Close cannot be told
 // that time is up: one that blocks is reported as hung.
 func Closer(c io.Closer) Component {
+	if c == nil {
+		return nil // for Register to refuse
+	}
 	return Func(func(context.Context) error { return c.Close() })
 }
 
 // Command says why a process is asked to leave, and who asked.
 type Command struct {
-	Reason string         // for people: "signal terminated", "deploy 42"
-	By     string         // who asked: "signal", "ui 127.0.0.1:50312"
-	Signal syscall.Signal // the signal that asked, or 0
-	Err    error          // the failure that is the reason, if one is; exit code 1
+	Reason string         `json:"reason"`           // for people: "signal terminated", "deploy 42"
+	By     string         `json:"by"`               // who asked: "signal", "ui 127.0.0.1:50312"
+	Signal syscall.Signal `json:"signal,omitempty"` // the signal that asked, or 0
+	Err    error          `json:"-"`                // the failure that is the reason, if one is; exit code 1
 }
 
 type commandKey struct{}
@@ -83,7 +86,7 @@ var (
 	// ErrShutdownBegun refuses a registration: stop what you started yourself.
 	ErrShutdownBegun = errors.New("a shutdown has begun")
 	// ErrDuplicate refuses an ID that is registered or named twice.
-	ErrDuplicate = errors.New("named twice")
+	ErrDuplicate = errors.New("registered or named twice")
 	// ErrUnknown refuses an order that names a component not registered before.
 	ErrUnknown = errors.New("not registered")
 	// ErrCycle refuses an order in which a component would wait for itself.
@@ -151,7 +154,6 @@ type component struct {
 	started     time.Time
 	ended       time.Time
 	waitedOn    []ID
-	insisted    bool
 	err         error
 	quiesceErr  error
 	quiesceLate bool
@@ -160,7 +162,7 @@ type component struct {
 
 func newComponent(id ID, shutdown Component, options []Option) (*component, error) {
 	c := &component{id: id, shutdown: shutdown}
-	if id == "" || shutdown == nil {
+	if f, isFunc := shutdown.(Func); id == "" || shutdown == nil || isFunc && f == nil {
 		return nil, fmt.Errorf("%w: it needs an ID and a component", ErrInvalid)
 	}
 	for _, option := range options {

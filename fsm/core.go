@@ -130,9 +130,7 @@ func (c *core) step(in input) []effect {
 	case politeOver:
 		c.endPolite()
 	case lateOver:
-		for _, who := range c.running() {
-			c.insist(who)
-		}
+		c.insistUponAll()
 	case alarmFired:
 		c.move(Timeout)
 	case forced:
@@ -255,20 +253,22 @@ func (c *core) pass(who int) {
 	}
 }
 
-// endPolite insists upon all that run, and starts what still waits.
+// endPolite insists upon all that run, and starts what still waits. Only then
+// is anybody late: those that others were waiting for begin in AwaitingAcks.
 func (c *core) endPolite() {
-	if c.late {
-		return
-	}
-	begun := c.running()
+	c.insistUponAll()
 	c.late = true
-	for _, who := range begun {
-		c.insist(who)
-	}
 	if c.state == Withdrawing {
 		c.move(Withdrawn)
 	}
 	c.startReady(nobody)
+}
+
+// insistUponAll means those that run now, not those that start in consequence.
+func (c *core) insistUponAll() {
+	for _, who := range c.running() {
+		c.insist(who)
+	}
 }
 
 func (c *core) running() (begun []int) {

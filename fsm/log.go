@@ -1,11 +1,11 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,13 +14,13 @@ import (
 // append-only and in order; each stands in it once. In JSON the error is a
 // string; read back, it is an error with that text.
 type Event struct {
-	Seq     int       // its place in the log, from 0
-	At      time.Time // when it took effect
-	Kind    Kind
-	State   State    // the machine's state after it
-	From    ID       // the component it is about; "" if it is about the machine
-	Err     error    // of Acked and Quiesced
-	Command *Command // of ShutdownRequested and Forced; not to be changed
+	Seq     int       `json:"seq"` // its place in the log, from 0
+	At      time.Time `json:"at"`  // when it took effect
+	Kind    Kind      `json:"kind"`
+	State   State     `json:"state"`             // the machine's state after it
+	From    ID        `json:"from,omitempty"`    // the component it is about; "" if it is about the machine
+	Err     error     `json:"-"`                 // of Acked and Quiesced
+	Command *Command  `json:"command,omitempty"` // of ShutdownRequested and Forced; not to be changed
 }
 
 // Ack is a component's okay-I'm-done: one kind of message for all of them,
@@ -34,45 +34,6 @@ type Ack struct {
 // Ack returns the ack that the event carries, and false if it is not [Acked].
 func (e Event) Ack() (Ack, bool) {
 	return Ack{From: e.From, At: e.At, Err: e.Err}, e.Kind == Acked
-}
-
-type eventJSON struct {
-	Seq     int       `json:"seq"`
-	At      time.Time `json:"at"`
-	Kind    Kind      `json:"kind"`
-	State   State     `json:"state"`
-	From    ID        `json:"from,omitempty"`
-	Error   string    `json:"error,omitempty"`
-	Command *Command  `json:"command,omitempty"`
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(eventJSON{e.Seq, e.At, e.Kind, e.State, e.From, errorText(e.Err), e.Command})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (e *Event) UnmarshalJSON(data []byte) error {
-	var j eventJSON
-	if err := json.Unmarshal(data, &j); err != nil {
-		return err
-	}
-	*e = Event{j.Seq, j.At, j.Kind, j.State, j.From, textError(j.Error), j.Command}
-	return nil
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-func textError(text string) error {
-	if text == "" {
-		return nil
-	}
-	return errors.New(text)
 }
 
 // eventLog is finite and small, so that no reader needs to be waited for or to
@@ -103,17 +64,18 @@ func (l *eventLog) append(e Event) {
 }
 
 // after returns what follows the first n events, and a channel that is closed
-// when there is more, or nil after the end.
+// when there is more, or nil after the end. The slice is clipped, so that a
+// reader who appends to it cannot write into the log.
 func (l *eventLog) after(n int) ([]Event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
-		return l.events[n:], nil
+		return slices.Clip(l.events[n:]), nil
 	}
 	if l.changed == nil {
 		l.changed = make(chan struct{})
 	}
-	return l.events[n:], l.changed
+	return slices.Clip(l.events[n:]), l.changed
 }
 
 // Events returns what happened so far and then what happens, in order, up to
@@ -142,10 +104,11 @@ func (o *Orchestrator) Events(ctx context.Context) iter.Seq[Event] {
 	}
 }
 
-// LogEvents writes every event to logger, as [Orchestrator.Events] yields them:
-// it blocks until the machine is terminated or ctx is cancelled. Call it as
-// go o.LogEvents(ctx, logger).
+// LogEvents writes every event to logger, or to the one of [Config] if that is
+// nil, as [Orchestrator.Events] yields them: it blocks until the machine is
+// terminated or ctx is cancelled. Call it as go o.LogEvents(ctx, logger).
 func (o *Orchestrator) LogEvents(ctx context.Context, logger *slog.Logger) {
+	logger = cmp.Or(logger, o.logger)
 	for e := range o.Events(ctx) {
 		level := slog.LevelInfo
 		if e.Err != nil || e.Kind == Insisted || e.Kind == Forced || e.Kind == Timeout {

@@ -2,12 +2,9 @@ package fsm
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -23,7 +20,7 @@ const (
 	OutcomeStopping
 	// OutcomeAcked: done without an error.
 	OutcomeAcked
-	// OutcomeFailed: Shutdown or Quiesce returned an error.
+	// OutcomeFailed: Shutdown returned an error, or Quiesce did, in time.
 	OutcomeFailed
 	// OutcomePanicked: Shutdown or Quiesce panicked or called Goexit.
 	OutcomePanicked
@@ -44,28 +41,31 @@ func (u *Outcome) UnmarshalText(text []byte) error {
 // ComponentReport is one component's line in a [Report], and as an error what
 // names a component that did not leave politely.
 type ComponentReport struct {
-	ID         ID
-	Outcome    Outcome
-	Insisted   bool          // its context was cancelled before it was done
-	Waited     time.Duration // from the request to its start, or to the end if skipped
-	WaitedOn   []ID          // whom for; its own ID stands for its Quiesce
-	Ran        time.Duration // from its start to its ack, or to the end if it hung
-	Err        error         // of Shutdown
-	QuiesceErr error         // of Quiesce; ErrQuiesceLate alone is no failure
-	Stack      string        // where it hung or panicked; at most 16 KiB
+	ID         ID            `json:"id"`
+	Withdraws  bool          `json:"withdraws,omitempty"` // as registered
+	After      []ID          `json:"after,omitempty"`     // those ordered before it, by whichever side
+	Outcome    Outcome       `json:"outcome"`
+	Insisted   bool          `json:"insisted"`           // its context was cancelled before it was done
+	Waited     time.Duration `json:"-"`                  // from the request to its start, or to now if it has none
+	WaitedOn   []ID          `json:"waitedOn,omitempty"` // whom for, at last; its own ID stands for its Quiesce
+	Ran        time.Duration `json:"-"`                  // from its start to its ack, or to now if it has none
+	Err        error         `json:"-"`                  // of Shutdown
+	QuiesceErr error         `json:"-"`                  // of Quiesce; after ErrQuiesceLate only a panic is a failure
+	Stack      string        `json:"stack,omitempty"`    // where it hung or panicked; at most 16 KiB
 }
 
-// Report says how a shutdown went, or goes. It is immutable. Errors read back
-// from JSON keep their text, and not their type.
+// Report says how a shutdown went, or goes. It is shared by all who ask, and not
+// to be changed. In JSON durations are numbers of milliseconds and errors are
+// strings; errors read back keep their text, and not their type.
 type Report struct {
-	Command    Command
-	ForcedBy   *Command   // who would not wait, if somebody would not
-	State      State      // Terminated in a final report
-	Edge       Transition // the edge that led to Terminated
-	Began      time.Time  // when the request took effect; zero before
-	Took       time.Duration
-	Events     []Event
-	Components []ComponentReport // in the order of their registration
+	Command    Command           `json:"command"`
+	ForcedBy   *Command          `json:"forcedBy,omitempty"` // who would not wait, if somebody would not
+	State      State             `json:"state"`              // Terminated in a final report
+	Edge       Transition        `json:"-"`                  // the edge that led to Terminated
+	Began      time.Time         `json:"began"`              // when the request took effect; zero before
+	Took       time.Duration     `json:"-"`                  // from there to the end, or to now
+	Components []ComponentReport `json:"components"`         // in the order of their registration
+	Events     []Event           `json:"events"`
 }
 
 // report describes the shutdown as of now. The caller holds mu.
@@ -79,8 +79,8 @@ func (o *Orchestrator) report(now time.Time) *Report {
 	}
 	r.Events, _ = o.log.after(0)
 	r.Edge = lastEdge(r.Events)
-	for i, c := range o.components {
-		r.Components = append(r.Components, o.componentReport(c, o.core.nodes[i].phase, now))
+	for i := range o.components {
+		r.Components = append(r.Components, o.componentReport(i, now))
 	}
 	return r
 }
@@ -94,68 +94,71 @@ func lastEdge(events []Event) Transition {
 	return Transition{From: events[n-2].State, On: events[n-1].Kind, To: Terminated}
 }
 
-func (o *Orchestrator) componentReport(c *component, phase phase, now time.Time) ComponentReport {
+func (o *Orchestrator) componentReport(i int, now time.Time) ComponentReport {
+	c, at := o.components[i], o.core.nodes[i].phase
 	line := ComponentReport{
-		ID: c.id, Insisted: c.insisted, WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceError(), Stack: c.stack,
+		ID: c.id, Withdraws: c.withdraws, After: o.ids(o.core.graph.prev[i]),
+		Outcome: c.outcome(at, o.core.state == Terminated), Insisted: o.core.nodes[i].insisted,
+		WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceError(), Stack: c.stack,
 	}
-	switch phase {
-	case waiting:
-		if !o.began.IsZero() {
-			line.Waited = now.Sub(o.began)
-		}
-	case running:
+	switch {
+	case at == running:
 		line.Waited, line.Ran = c.started.Sub(o.began), now.Sub(c.started)
-	case done:
-		line.Waited, line.Ran = c.started.Sub(o.began), c.ended.Sub(c.started)
-		line.Stack = ""
+	case at == done:
+		line.Waited, line.Ran, line.Stack = c.started.Sub(o.began), c.ended.Sub(c.started), ""
+	case o.core.state != Running && o.command != o.force: // a force that came first lets nobody wait
+		line.Waited, line.WaitedOn = now.Sub(o.began), o.ids(o.core.outstanding(i))
 	}
-	line.Outcome = c.outcome(phase, o.core.state == Terminated)
-	if panicked, ok := errors.AsType[*PanicError](line.failure()); ok && line.Stack == "" {
-		line.Stack = string(panicked.Stack)
+	for _, err := range []error{c.err, c.quiesceErr} {
+		if panicked, ok := err.(*PanicError); ok && line.Stack == "" {
+			line.Stack = string(panicked.Stack)
+		}
 	}
 	return line
 }
 
-func (c *component) outcome(phase phase, final bool) Outcome {
-	failure := errors.Join(c.quiesceErr, c.err)
-	_, panicked := errors.AsType[*PanicError](failure)
+// outcome looks at the errors' types only: what is inside of them is other
+// people's code, which must not run while the orchestrator is locked.
+func (c *component) outcome(at phase, final bool) Outcome {
+	_, panicked := c.err.(*PanicError)
+	_, quiescePanicked := c.quiesceErr.(*PanicError)
 	switch {
-	case phase == waiting && final:
+	case at == waiting && final:
 		return OutcomeSkipped
-	case phase == waiting:
+	case at == waiting:
 		return OutcomeWaiting
-	case phase == running && final:
+	case at == running && final:
 		return OutcomeHung
-	case phase == running:
+	case at == running:
 		return OutcomeStopping
-	case panicked:
+	case panicked || quiescePanicked:
 		return OutcomePanicked
-	case failure != nil:
+	case c.err != nil || c.quiesceErr != nil && !c.quiesceLate:
 		return OutcomeFailed
 	}
 	return OutcomeAcked
 }
 
 func (c *component) quiesceError() error {
-	switch {
-	case !c.quiesceLate:
-		return c.quiesceErr
-	case c.quiesceErr == nil:
-		return ErrQuiesceLate
+	if c.quiesceLate {
+		return join(ErrQuiesceLate, c.quiesceErr)
 	}
-	return errors.Join(ErrQuiesceLate, c.quiesceErr)
+	return c.quiesceErr
+}
+
+// join is errors.Join that leaves a single error as it is.
+func join(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return errors.Join(a, b)
 }
 
 // failure is what the component has to say for itself, nil if nothing.
-func (l *ComponentReport) failure() error {
-	switch {
-	case l.QuiesceErr == nil:
-		return l.Err
-	case l.Err == nil:
-		return l.QuiesceErr
-	}
-	return errors.Join(l.QuiesceErr, l.Err)
-}
+func (l *ComponentReport) failure() error { return join(l.QuiesceErr, l.Err) }
 
 // polite reports whether the component left in time and without being told twice.
 func (l *ComponentReport) polite() bool { return l.Outcome == OutcomeAcked && !l.Insisted }
@@ -190,7 +193,7 @@ func (r *Report) culprits() (culprits []*ComponentReport) {
 func (l *ComponentReport) Error() string {
 	text := fmt.Sprintf("fsm: component %q: %s", string(l.ID), l.Outcome)
 	if err := l.Unwrap(); err != nil {
-		text += ": " + plain(err.Error())
+		text += ": " + plain(errorText(err))
 	}
 	return text
 }
@@ -198,10 +201,10 @@ func (l *ComponentReport) Error() string {
 // Unwrap returns what its Quiesce and Shutdown returned, and [ErrInsist] if it
 // was insisted upon.
 func (l *ComponentReport) Unwrap() error {
-	if !l.Insisted {
-		return l.failure()
+	if l.Insisted {
+		return join(ErrInsist, l.failure())
 	}
-	return errors.Join(ErrInsist, l.failure())
+	return l.failure()
 }
 
 // Err returns nil exactly if the exit code is 0. Otherwise it joins [ErrForced]
@@ -224,7 +227,7 @@ func (r *Report) Err() error {
 // Summary returns the report in one line, for logs.
 func (r *Report) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "shutdown (%s) %s by %s after %s: ", plain(r.Command.Reason), r.State, r.Edge.On, round(r.Took))
+	fmt.Fprintf(&b, "shutdown (%s) %s by %s after %s: ", said(r.Command.Reason), r.State, r.Edge.On, round(r.Took))
 	for u := range Outcome(len(outcomeNames)) {
 		var ids []string
 		for _, l := range r.Components {
@@ -247,9 +250,9 @@ func (r *Report) Summary() string {
 // String returns the report as a table for people, with the stacks below it.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Shutdown requested by %s: %s\n", plain(r.Command.By), plain(r.Command.Reason))
+	fmt.Fprintf(&b, "Shutdown requested by %s: %s\n", said(r.Command.By), said(r.Command.Reason))
 	if r.ForcedBy != nil {
-		fmt.Fprintf(&b, "Forced by %s: %s\n", plain(r.ForcedBy.By), plain(r.ForcedBy.Reason))
+		fmt.Fprintf(&b, "Forced by %s: %s\n", said(r.ForcedBy.By), said(r.ForcedBy.Reason))
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "COMPONENT\tOUTCOME\tWAITED\tON\tRAN\tREMARKS")
@@ -289,13 +292,14 @@ func (l *ComponentReport) remarks() string {
 		remarks = append(remarks, "insisted upon")
 	}
 	if err := l.failure(); err != nil {
-		remarks = append(remarks, plain(err.Error()))
+		remarks = append(remarks, plain(errorText(err)))
 	}
 	return strings.Join(remarks, "; ")
 }
 
 // plain keeps what others wrote from breaking the line or the terminal.
 func plain(text string) string {
+	text = strings.ReplaceAll(text, "\n", "; ") // as errors.Join has it
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
@@ -304,110 +308,12 @@ func plain(text string) string {
 	}, text)
 }
 
+func said(text string) string { return cmp.Or(plain(text), "(not said)") }
+
 // round shortens a duration to what a person reads.
 func round(d time.Duration) time.Duration {
 	if d < time.Millisecond {
 		return d.Round(time.Microsecond)
 	}
 	return d.Round(100 * time.Microsecond)
-}
-
-type commandJSON struct {
-	Reason string         `json:"reason"`
-	By     string         `json:"by"`
-	Signal syscall.Signal `json:"signal,omitempty"`
-	Error  string         `json:"error,omitempty"`
-}
-
-// MarshalJSON implements [json.Marshaler].
-func (c Command) MarshalJSON() ([]byte, error) {
-	return json.Marshal(commandJSON{c.Reason, c.By, c.Signal, errorText(c.Err)})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (c *Command) UnmarshalJSON(data []byte) error {
-	var j commandJSON
-	if err := json.Unmarshal(data, &j); err != nil {
-		return err
-	}
-	*c = Command{j.Reason, j.By, j.Signal, textError(j.Error)}
-	return nil
-}
-
-type reportJSON struct {
-	Command    Command         `json:"command"`
-	ForcedBy   *Command        `json:"forcedBy,omitempty"`
-	State      State           `json:"state"`
-	Edge       *Transition     `json:"edge,omitempty"`
-	Began      time.Time       `json:"began"`
-	Took       millis          `json:"tookMs"`
-	ExitCode   *int            `json:"exitCode,omitempty"` // of a final report
-	Components []componentJSON `json:"components"`
-	Events     []Event         `json:"events"`
-}
-
-type componentJSON struct {
-	ID         ID      `json:"id"`
-	Outcome    Outcome `json:"outcome"`
-	Insisted   bool    `json:"insisted"`
-	Waited     millis  `json:"waitedMs"`
-	WaitedOn   []ID    `json:"waitedOn,omitempty"`
-	Ran        millis  `json:"ranMs"`
-	Error      string  `json:"error,omitempty"`
-	QuiesceErr string  `json:"quiesceError,omitempty"`
-	Stack      string  `json:"stack,omitempty"`
-}
-
-// millis is a duration as a number of milliseconds.
-type millis time.Duration
-
-func (m millis) MarshalJSON() ([]byte, error) {
-	return json.Marshal(float64(m) / float64(time.Millisecond))
-}
-
-func (m *millis) UnmarshalJSON(data []byte) error {
-	var ms float64
-	if err := json.Unmarshal(data, &ms); err != nil {
-		return err
-	}
-	*m = millis(math.Round(ms * float64(time.Millisecond)))
-	return nil
-}
-
-// MarshalJSON implements [json.Marshaler]: durations are numbers in
-// milliseconds, errors strings. The exit code stands in a final report only.
-func (r *Report) MarshalJSON() ([]byte, error) {
-	j := reportJSON{
-		Command: r.Command, ForcedBy: r.ForcedBy, State: r.State, Began: r.Began, Took: millis(r.Took),
-		Components: make([]componentJSON, 0, len(r.Components)), Events: r.Events,
-	}
-	if r.State == Terminated {
-		j.Edge, j.ExitCode = &r.Edge, new(r.ExitCode())
-	}
-	for _, l := range r.Components {
-		j.Components = append(j.Components, componentJSON{
-			l.ID, l.Outcome, l.Insisted, millis(l.Waited), l.WaitedOn, millis(l.Ran),
-			errorText(l.Err), errorText(l.QuiesceErr), l.Stack,
-		})
-	}
-	return json.Marshal(j)
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (r *Report) UnmarshalJSON(data []byte) error {
-	var j reportJSON
-	if err := json.Unmarshal(data, &j); err != nil {
-		return fmt.Errorf("fsm: report: %w", err)
-	}
-	*r = Report{Command: j.Command, ForcedBy: j.ForcedBy, State: j.State, Began: j.Began, Took: time.Duration(j.Took), Events: j.Events}
-	if j.Edge != nil {
-		r.Edge = *j.Edge
-	}
-	for _, l := range j.Components {
-		r.Components = append(r.Components, ComponentReport{
-			l.ID, l.Outcome, l.Insisted, time.Duration(l.Waited), l.WaitedOn, time.Duration(l.Ran),
-			textError(l.Error), textError(l.QuiesceErr), l.Stack,
-		})
-	}
-	return nil
 }

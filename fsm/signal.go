@@ -9,7 +9,8 @@ import (
 )
 
 // HandleSignals makes the first of the given signals, or of SIGINT and SIGTERM
-// if none are given, request a shutdown, and every further one force it. Until
+// if none are given, request a shutdown, and the next one force it. The first
+// never forces, even if somebody else has asked for a shutdown before. Until
 // stop is called the process does not die of them. It does not block; its
 // goroutine ends with stop, which waits for it and can be called repeatedly.
 func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
@@ -32,11 +33,15 @@ func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
 
 // obey is apart from os/signal so that tests can send it signals.
 func (o *Orchestrator) obey(received <-chan os.Signal) {
+	force := false
 	for s := range received {
 		number, _ := s.(syscall.Signal)
 		command := Command{Reason: fmt.Sprintf("signal %s", s), By: "signal", Signal: number}
-		if !o.Request(command) {
+		if force {
 			o.Force(command)
+		} else {
+			o.Request(command) // joins a shutdown that somebody else asked for
 		}
+		force = true
 	}
 }

@@ -2,28 +2,23 @@ package fsm
 
 import (
 	"bytes"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
 const (
 	// maxStack bounds the stack kept of one component, in bytes.
 	maxStack = 16 << 10
-	// cheapSample is how long a goroutine profile may have taken to be worth
-	// another one when the alarm has fired already.
-	cheapSample = time.Millisecond
+	// A goroutine profile costs 6.5 ms at 2,000 goroutines and 48 ms at 16,000.
+	// The alarm, which must not be late, takes one only if the last one took no
+	// longer than cheapProfile, or if there was none, which needs an insist and an
+	// alarm at nearly the same moment, and goroutines are fewer than fewGoroutines.
+	cheapProfile  = time.Millisecond
+	fewGoroutines = 4000
 )
-
-// stackSampler remembers what the last goroutine profile cost: 6.5 ms at 2,000
-// goroutines and 48 ms at 16,000 were measured, too much to be late with.
-type stackSampler struct {
-	mu    sync.Mutex
-	taken bool
-	cost  time.Duration
-}
 
 // sampleStacks returns the stacks of the goroutines that carry a component's
 // label, by ID. It is called before anybody is cancelled, to see where they hang.
@@ -34,20 +29,17 @@ func (o *Orchestrator) sampleStacks() map[string]string {
 	if !anybody {
 		return nil
 	}
-	o.stacks.mu.Lock()
-	defer o.stacks.mu.Unlock()
 	begun := time.Now()
 	stacks := labelledStacks()
-	o.stacks.taken, o.stacks.cost = true, time.Since(begun)
+	o.profileCost.Store(int64(max(time.Since(begun), 1)))
 	return stacks
 }
 
-// resampleStacks is sampleStacks if that is known to be cheap.
-func (o *Orchestrator) resampleStacks() map[string]string {
-	o.stacks.mu.Lock()
-	cheap := o.stacks.taken && o.stacks.cost < cheapSample
-	o.stacks.mu.Unlock()
-	if !cheap {
+// alarmStacks is sampleStacks if that can be expected to be cheap. It does not
+// wait for a profile that is being taken.
+func (o *Orchestrator) alarmStacks() map[string]string {
+	cost := time.Duration(o.profileCost.Load())
+	if cost > cheapProfile || cost == 0 && runtime.NumGoroutine() > fewGoroutines {
 		return nil
 	}
 	return o.sampleStacks()
@@ -97,7 +89,7 @@ func appendRecord(stack, record string) string {
 	b.WriteString("goroutines with this stack: " + strings.TrimSpace(lastLine(head)) + "\n")
 	for line := range strings.SplitSeq(rest, "\n") {
 		fields := strings.Fields(line) // # 0x4a1b2c function+0x1c file:line
-		if len(fields) < 4 || fields[0] != "#" {
+		if len(fields) < 4 || !strings.HasPrefix(fields[1], "0x") {
 			continue
 		}
 		function, _, _ := strings.Cut(fields[2], "+0x")

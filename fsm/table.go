@@ -6,6 +6,29 @@ import (
 	"strings"
 )
 
+// Transition is one line of the table: in state From, event On leads to To.
+type Transition struct {
+	From State `json:"from"`
+	On   Kind  `json:"on"`
+	To   State `json:"to"`
+}
+
+// Table is a machine as the list of its transitions.
+type Table []Transition
+
+// table is the whole machine. The engine, the core, the diagrams and the tests
+// are all made from it.
+var table = Table{
+	{Running, ShutdownRequested, Withdrawing},
+	{Withdrawing, Withdrawn, AwaitingAcks},
+	{AwaitingAcks, AllAcked, Terminated},
+	{Withdrawing, Timeout, Terminated},
+	{AwaitingAcks, Timeout, Terminated},
+}
+
+// Transitions returns the machine's table, a copy of it.
+func Transitions() Table { return slices.Clone(table) }
+
 // Mermaid returns the table as a Mermaid stateDiagram-v2. States given as lit
 // are highlighted; with none, no state is.
 func (t Table) Mermaid(lit ...State) string {

@@ -1,0 +1,269 @@
+package fsm
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/pprof"
+	"slices"
+	"time"
+)
+
+// tell feeds a message to the core, or leaves it to whoever is feeding it.
+func (o *Orchestrator) tell(m message) {
+	if o.inbox.post(m) {
+		o.mu.Lock()
+		after := o.deliver()
+		o.mu.Unlock()
+		o.logLate(after)
+	}
+}
+
+// call feeds a message to the core, has it processed when it returns, and
+// reports whether it was the one of its kind that counted.
+func (o *Orchestrator) call(m message) bool {
+	o.inbox.post(m)
+	o.mu.Lock()
+	after := o.deliver()
+	counted := o.command == m.command || o.force == m.command
+	o.mu.Unlock()
+	o.logLate(after)
+	return counted
+}
+
+// deliver feeds the core until the inbox is empty. It returns the acks that
+// came after the end. The caller holds mu.
+func (o *Orchestrator) deliver() (after []message) {
+	var spare []message
+	for {
+		batch := o.inbox.take(spare)
+		if len(batch) == 0 {
+			return after
+		}
+		for _, m := range batch {
+			if o.final == nil {
+				o.feed(m)
+			} else if m.kind == acked || m.kind == quiesceEnded {
+				after = append(after, m)
+			}
+		}
+		clear(batch)
+		spare = batch
+	}
+}
+
+// feed gives the core one input and carries out what it emits.
+func (o *Orchestrator) feed(m message) {
+	now := time.Now()
+	o.note(m, now)
+	for _, e := range o.core.step(m.input) {
+		o.carryOut(e, m, now)
+	}
+	if m.kind == politeOver && o.final == nil {
+		o.armLate(now)
+	}
+}
+
+// note keeps what a message says beside its input.
+func (o *Orchestrator) note(m message, now time.Time) {
+	if o.core.state == Running && m.command != nil {
+		o.begin(m.command, now)
+	}
+	switch m.kind {
+	case acked:
+		c := o.components[m.who]
+		c.ended, c.err = now, m.err
+	case quiesceEnded:
+		o.components[m.who].quiesceErr = m.err
+	case forced:
+		o.force = m.command
+	case quiesceOver:
+		o.quiescing.end()
+	case politeOver:
+		o.noteWaits()
+		o.endPolite(now)
+	case lateOver:
+		o.tooLate.end()
+	}
+	for id, stack := range m.stacks {
+		if i, ok := o.index[ID(id)]; ok && o.core.nodes[i].phase == running {
+			o.components[i].stack = stack
+		}
+	}
+}
+
+// noteWaits keeps whom everything that waits is waiting for.
+func (o *Orchestrator) noteWaits() {
+	for i, c := range o.components {
+		if o.core.nodes[i].phase == waiting {
+			c.waitedOn = o.ids(o.core.outstanding(i))
+		}
+	}
+}
+
+func (o *Orchestrator) ids(indexes []int) (ids []ID) {
+	for _, i := range indexes {
+		ids = append(ids, o.components[i].id)
+	}
+	return ids
+}
+
+// begin sets the one clock of this shutdown, for a request or a force.
+func (o *Orchestrator) begin(command *Command, now time.Time) {
+	o.command, o.began = command, now
+	o.base = context.WithValue(context.Background(), commandKey{}, command)
+	o.onTime = newGroup(o.base, now.Add(o.polite))
+	// request, withdrawn and the end, with room for a force; two for each component
+	o.log.reserve(2*len(o.components) + 4)
+	o.after(o.alarm, func() { o.tell(message{input: input{kind: alarmFired}, stacks: o.alarmStacks()}) })
+	o.after(o.polite, func() { o.tell(message{input: input{kind: politeOver}, stacks: o.sampleStacks()}) })
+	if slices.Contains(o.core.graph.quiesces, true) {
+		o.quiescing = newGroup(o.base, now.Add(o.polite/10))
+		o.after(o.polite/10, func() { o.tell(message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
+	}
+}
+
+func (o *Orchestrator) after(d time.Duration, f func()) {
+	o.timers = append(o.timers, time.AfterFunc(d, f))
+}
+
+// endPolite makes what runs hear ErrInsist, and what starts from now on live on
+// for most of what remains.
+func (o *Orchestrator) endPolite(now time.Time) {
+	o.onTime.end()
+	o.tooLate = newGroup(o.base, now.Add(mostOf(o.began.Add(o.alarm).Sub(now))))
+}
+
+// armLate sets the time at which those who started late are insisted upon.
+func (o *Orchestrator) armLate(now time.Time) {
+	late := func(n node) bool { return n.phase == running && !n.insisted }
+	if slices.ContainsFunc(o.core.nodes, late) {
+		o.after(o.tooLate.until.Sub(now), func() {
+			o.tell(message{input: input{kind: lateOver}, stacks: o.sampleStacks()})
+		})
+	}
+}
+
+// carryOut records an event and does what it stands for.
+func (o *Orchestrator) carryOut(e effect, m message, now time.Time) {
+	event := Event{At: now, Kind: e.kind}
+	if e.who != nobody {
+		event.From = o.components[e.who].id
+	}
+	switch e.kind {
+	case ShutdownRequested, Forced:
+		event.Command = m.command
+	case Acked, Quiesced:
+		event.Err = m.err
+	}
+	event.State = o.move(e.kind)
+	o.log.append(event)
+
+	switch e.kind {
+	case ShutdownRequested:
+		o.quiesceAll(m.kind)
+	case Started:
+		o.start(o.components[e.who], e.cause, now)
+	case Insisted:
+		if c := o.components[e.who]; c.cancel != nil {
+			c.cancel(ErrInsist)
+		}
+	case Quiesced:
+		if m.kind == quiesceOver {
+			o.components[e.who].quiesceLate = true
+		}
+	case AllAcked, Timeout:
+		o.end(now)
+	}
+}
+
+// move fires the engine if the event is one that moves the machine, and returns
+// the state it is in.
+func (o *Orchestrator) move(kind Kind) State {
+	if kind > Timeout {
+		return o.machine.State()
+	}
+	taken, err := o.machine.Fire(kind)
+	if err != nil { // a test proves that core and engine agree on every pair
+		o.logger.Error("fsm: core and engine disagree", "error", err)
+	}
+	return taken.To
+}
+
+// quiesceAll tells everybody to take no new work, unless there is no time left.
+func (o *Orchestrator) quiesceAll(why inputKind) {
+	if why == forced {
+		return
+	}
+	for _, c := range o.components {
+		if c.quiescer != nil {
+			ctx := &componentContext{o.quiescing.ctx, c.labels, o.quiescing.until}
+			go o.run(c, ctx, c.quiescer.Quiesce, quiesceEnded)
+		}
+	}
+}
+
+func (o *Orchestrator) start(c *component, cause int, now time.Time) {
+	c.started = now
+	if cause != nobody && c.waitedOn == nil {
+		c.waitedOn = []ID{o.components[cause].id}
+	}
+	shared := o.onTime
+	if o.core.late {
+		shared = o.tooLate
+	}
+	c.ctx = componentContext{shared.ctx, c.labels, shared.until}
+	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(shared.until) {
+		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
+		c.ctx.deadline = limit
+		c.timer = time.AfterFunc(c.grace, func() { o.tell(message{input: input{graceOver, c.index}}) })
+	}
+	go o.run(c, &c.ctx, c.shutdown.Shutdown, acked)
+}
+
+// run calls what a component implements and turns its end, however it comes,
+// into a message.
+func (o *Orchestrator) run(c *component, ctx context.Context, call func(context.Context) error, ended inputKind) {
+	pprof.SetGoroutineLabels(c.labels)
+	m, returned := message{input: input{ended, c.index}}, false
+	defer func() {
+		if !returned {
+			m.err = o.recovered(c, recover())
+		}
+		o.tell(m)
+	}()
+	m.err = call(ctx)
+	returned = true
+}
+
+// recovered makes the error of a panic; recover() returns nil only for Goexit.
+// It is logged before the ack, so that the end of the process cannot lose it.
+func (o *Orchestrator) recovered(c *component, value any) error {
+	stack := debug.Stack()
+	err := &PanicError{Value: value, Stack: stack[:min(len(stack), maxStack)]}
+	o.logger.Error("fsm: component panicked", "id", string(c.id), "error", err, "stack", string(err.Stack))
+	return err
+}
+
+func (o *Orchestrator) logLate(acks []message) {
+	for _, m := range acks {
+		c := o.components[m.who]
+		o.logger.Warn("fsm: component returned after the end", "id", string(c.id), "error", m.err)
+	}
+}
+
+// end makes the report final. What still runs is told so, and left behind.
+func (o *Orchestrator) end(now time.Time) {
+	for _, timer := range o.timers {
+		timer.Stop()
+	}
+	for _, c := range o.components {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+	}
+	o.final = o.report(now)
+	o.onTime.end()
+	o.tooLate.end()
+	o.quiescing.end()
+	close(o.done)
+}
