@@ -1,0 +1,217 @@
+package fsm
+
+import (
+	"context"
+	"errors"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestInsist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "polite", takes(799*time.Millisecond))
+		register(t, o, "slow", Func(func(ctx context.Context) error {
+			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) != 800*time.Millisecond {
+				t.Errorf("deadline %v, %v", deadline, ok)
+			}
+			child, cancel := context.WithTimeout(ctx, time.Hour)
+			defer cancel()
+			<-child.Done()
+			if context.Cause(child) != ErrInsist || child.Err() != context.Canceled {
+				t.Errorf("cause %v, error %v", context.Cause(child), child.Err())
+			}
+			return nil
+		}))
+		r := shutdown(t, o)
+		expect(t, r, ComponentReport{ID: "polite", Outcome: OutcomeAcked, Ran: 799 * time.Millisecond})
+		expect(t, r, ComponentReport{ID: "slow", Outcome: OutcomeAcked, Insisted: true, Ran: 800 * time.Millisecond})
+		if r.ExitCode() != ExitImpolite || !errors.Is(r.Err(), ErrInsist) {
+			t.Errorf("exit code %d, %v", r.ExitCode(), r.Err())
+		}
+	})
+}
+
+// What still waits at the end of the polite time starts with a ctx that is
+// alive for 80 % of what remains, and is then insisted upon too.
+func TestLateStarters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "hung", ignores(t))
+		register(t, o, "next", Func(func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			if ctx.Err() != nil || time.Until(deadline) != 160*time.Millisecond {
+				t.Errorf("starts with %v, %v left", ctx.Err(), time.Until(deadline))
+			}
+			return takes(20 * time.Millisecond)(ctx)
+		}), After("hung"))
+		register(t, o, "last", takes(time.Hour), After("next"))
+		r := shutdown(t, o)
+		expectEvents(t, r, "0s ShutdownRequested", "0s Withdrawn", "0s Started hung",
+			"800ms Insisted hung", "800ms Started next", "800ms Started last",
+			"820ms Acked next", "960ms Insisted last", "960ms Acked last", "1s Timeout")
+		expect(t, r, ComponentReport{
+			ID: "next", Outcome: OutcomeAcked, Waited: 800 * time.Millisecond, WaitedOn: []ID{"hung"}, Ran: 20 * time.Millisecond,
+		})
+		expect(t, r, ComponentReport{
+			ID: "last", Outcome: OutcomeFailed, Insisted: true, Waited: 800 * time.Millisecond, WaitedOn: []ID{"next"},
+			Ran: 160 * time.Millisecond, Err: ErrInsist,
+		})
+		expect(t, r, ComponentReport{ID: "hung", Outcome: OutcomeHung, Insisted: true, Ran: time.Second})
+	})
+}
+
+// At the end of the polite time nobody starts before the machine has left
+// Withdrawing, and a Withdraws component that waits for another starts too.
+func TestPoliteTimeEndsInWithdrawing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "w1", ignores(t), Withdraws(), Grace(time.Hour))
+		register(t, o, "w2", takes(time.Millisecond), Withdraws(), After("w1"))
+		register(t, o, "x", takes(2*time.Millisecond), After("w1"))
+		r := shutdown(t, o)
+		expectEvents(t, r, "0s ShutdownRequested", "0s Started w1", "800ms Insisted w1", "800ms Started w2",
+			"800ms Withdrawn", "800ms Started x", "801ms Acked w2", "802ms Acked x", "1s Timeout")
+		for _, e := range r.Events {
+			if e.Kind == Started && e.From == "x" && e.State != AwaitingAcks {
+				t.Errorf("x started in %s", e.State)
+			}
+		}
+	})
+}
+
+func TestGraceReleasesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "first", takes(100*time.Millisecond))
+		register(t, o, "short", Func(func(ctx context.Context) error {
+			if deadline, _ := ctx.Deadline(); time.Until(deadline) != 50*time.Millisecond {
+				t.Errorf("deadline in %v", time.Until(deadline))
+			}
+			<-ctx.Done()
+			time.Sleep(30 * time.Millisecond) // cleans up while the next one runs already
+			return context.Cause(ctx)
+		}), Grace(50*time.Millisecond), After("first"))
+		register(t, o, "next", takes(10*time.Millisecond), After("short"))
+		register(t, o, "other", takes(200*time.Millisecond), Grace(time.Hour))
+		r := shutdown(t, o)
+		expectEvents(t, r, "0s ShutdownRequested", "0s Withdrawn", "0s Started first", "0s Started other",
+			"100ms Acked first", "100ms Started short", "150ms Insisted short", "150ms Started next",
+			"160ms Acked next", "180ms Acked short", "200ms Acked other", "200ms AllAcked")
+		expect(t, r, ComponentReport{
+			ID: "next", Outcome: OutcomeAcked, Waited: 150 * time.Millisecond, WaitedOn: []ID{"short"}, Ran: 10 * time.Millisecond,
+		})
+		expect(t, r, ComponentReport{ID: "other", Outcome: OutcomeAcked, Ran: 200 * time.Millisecond})
+	})
+}
+
+// A late starter's own limit counts too.
+func TestGraceOfALateStarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "first", takes(time.Hour))
+		register(t, o, "late", takes(time.Hour), After("first"), Grace(40*time.Millisecond))
+		expect(t, shutdown(t, o), ComponentReport{
+			ID: "late", Outcome: OutcomeFailed, Insisted: true, Waited: 800 * time.Millisecond, WaitedOn: []ID{"first"},
+			Ran: 40 * time.Millisecond, Err: ErrInsist,
+		})
+	})
+}
+
+func TestWithdrawsHasHalfThePoliteTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "w", takes(time.Hour), Withdraws())
+		register(t, o, "granted", takes(500*time.Millisecond), Withdraws(), Grace(600*time.Millisecond))
+		register(t, o, "x", takes(0))
+		r := shutdown(t, o)
+		expect(t, r, ComponentReport{
+			ID: "w", Outcome: OutcomeFailed, Insisted: true, Ran: 400 * time.Millisecond, Err: ErrInsist,
+		})
+		expect(t, r, ComponentReport{
+			ID: "x", Outcome: OutcomeAcked, Waited: 500 * time.Millisecond, WaitedOn: []ID{"granted"},
+		})
+	})
+}
+
+func TestAlarmNamesTheCulprit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		work := make(chan struct{})
+		defer close(work)
+		go pprof.Do(t.Context(), pprof.Labels(Label, "pool"), func(context.Context) { stuckWorker(work) })
+		register(t, o, "fine", takes(time.Second))
+		register(t, o, "pool", ignores(t))
+		r := shutdown(t, o)
+		if r.Took != DefaultAlarm || r.Edge != (Transition{AwaitingAcks, Timeout, Terminated}) || r.ExitCode() != ExitAlarm {
+			t.Errorf("%s", r)
+		}
+		expect(t, r, ComponentReport{ID: "fine", Outcome: OutcomeAcked, Ran: time.Second})
+		expect(t, r, ComponentReport{ID: "pool", Outcome: OutcomeHung, Insisted: true, Ran: DefaultAlarm})
+		stack := line(t, r, "pool").Stack
+		if !strings.Contains(stack, "ignores") || !strings.Contains(stack, "stuckWorker") || strings.Contains(stack, "takes") {
+			t.Errorf("stack of pool: %s", stack)
+		}
+		if err := r.Err(); !errors.Is(err, ErrAlarm) || !errors.Is(err, ErrInsist) || errors.Is(err, ErrForced) {
+			t.Errorf("Err() = %v", err)
+		}
+		if culprit, ok := errors.AsType[*ComponentReport](r.Err()); !ok || culprit.ID != "pool" {
+			t.Errorf("culprit %v", culprit)
+		}
+	})
+}
+
+func stuckWorker(work <-chan struct{}) { <-work }
+
+// The alarm gives the stack of what hangs even if nobody had time to insist.
+func TestAlarmTakesTheStackItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		register(t, o, "hung", ignores(t))
+		o.Request(Command{})
+		synctest.Wait()
+		o.tell(message{input: input{kind: alarmFired}, stacks: o.alarmStacks()})
+		r, _ := o.Wait(t.Context())
+		if l := line(t, r, "hung"); l.Outcome != OutcomeHung || !strings.Contains(l.Stack, "ignores") {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+func TestStacksAreBounded(t *testing.T) {
+	record := "1 @ 0x1\n# labels: {\"a\":\"b\", \"" + Label + "\":\"x \\\" y\"}\n"
+	record += strings.Repeat("#\t0x1\tpackage.function+0x1c\t/some/where.go:12\n", 1000)
+	if id, ok := recordLabel(record); !ok || id != `x " y` {
+		t.Errorf("label %q, %v", id, ok)
+	}
+	stack := appendRecord(appendRecord("", record), record)
+	begins := "goroutines with this stack: 1\n  package.function /some/where.go:12\n"
+	if len(stack) != maxStack || !strings.HasPrefix(stack, begins) {
+		t.Errorf("%d bytes: %.100s", len(stack), stack)
+	}
+	for _, other := range []string{
+		"", "1 @ 0x1\n#\t0x1", "1 @\n# labels: {\"a\":\"b\"}\n", "1 @\n# labels: {\"" + Label + "\":oops",
+	} {
+		if id, ok := recordLabel(other); ok {
+			t.Errorf("label %q in %q", id, other)
+		}
+	}
+}
+
+// An ack that was delivered before the alarm counts, even at the same instant.
+func TestAckAndAlarmAtTheSameInstant(t *testing.T) {
+	for _, first := range []inputKind{acked, alarmFired} {
+		c := core{graph: &graph{}}
+		c.add(false, false, nil, nil)
+		c.step(input{kind: requested})
+		c.step(input{kind: first})
+		c.step(input{kind: alarmFired})
+		c.step(input{kind: acked})
+		if want := map[inputKind]phase{acked: done, alarmFired: running}[first]; c.nodes[0].phase != want {
+			t.Errorf("%v first: phase %v, want %v", first, c.nodes[0].phase, want)
+		}
+	}
+}
