@@ -1,0 +1,254 @@
+// Package core is the neighborhood as a value: what happened and the time go in, frames to deliver, dials, removals and
+// the time of the next wake-up come out. It starts no goroutine, opens no socket, reads no clock and draws no random
+// number, so the same code runs in a node and two thousand times in one process under a simulator's clock.
+//
+// Data flows one way: Step takes an Event and returns an Output. Whoever drives a Core owes it four things. Calls do
+// not overlap. Time does not go backwards. Each Delivery is answered by exactly one Delivered, each Dial by PeerUp or
+// DialFailed. PeerUp, Frame and PeerDown of one peer come in the order of its streams.
+package core
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/farewell-node/farewell/neighborhood/internal/wire"
+	"github.com/farewell-node/farewell/streams/identity"
+)
+
+// Constants of docs/architecture.md; those marked are the MASQ Node's, v0.9.1.
+const (
+	DialTimeout   = 5 * time.Second  // what a dial may take, to its hello (MASQ Node)
+	answerWait    = 10 * time.Second // how long an answer to a Debut is waited for (MASQ Node)
+	guestTime     = 10 * time.Second // how long a stream without a neighborship may stay: a Debut's answer has come by then
+	isolatedKept  = 30 * time.Second // how long a record that nothing references is kept (MASQ Node)
+	passedAgain   = 60 * time.Second // how long the same Pass target is not tried again (MASQ Node)
+	changeEvery   = time.Second      // how often a change is taken from one owner
+	debutEvery    = time.Second      // how often a Debut is answered on one stream
+	dialEvery     = time.Second      // how often a stranger's address is dialed in the long run ...
+	dialBurst     = 10               // ... and how many at once
+	firstRetry    = 500 * time.Millisecond
+	longestRetry  = time.Minute
+	lonelyDebuter = 1 // a debuter that lists fewer than this many is introduced to somebody
+)
+
+// Target is a neighbor to dial. Address is for the network alone: the core compares only keys.
+type Target struct {
+	Key     identity.PublicKey
+	Address string
+}
+
+// Config is what a Core needs to know; it is not checked here.
+type Config struct {
+	Identity   *identity.Identity
+	Neighbors  []Target      // without doubles and without the own key
+	Window     time.Duration // several changes within it make one round of gossip; 0: each makes its own
+	MaxRecords int           // records held beside the own
+}
+
+// Event is what happened: one of the types below.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Start begins: debuts to the configured neighbors. At is where others may dial, the zero value for nowhere.
+	Start struct{ At netip.AddrPort }
+	// PeerUp says that the stream of Peer is up.
+	PeerUp struct{ Peer identity.PublicKey }
+	// PeerDown says that it has ended.
+	PeerDown struct{ Peer identity.PublicKey }
+	// Frame is what came over it; Bytes are not kept.
+	Frame struct {
+		Peer  identity.PublicKey
+		Bytes []byte
+	}
+	// Delivered says how the Delivery of that ID ended: nil, when it was written.
+	Delivered struct {
+		Peer identity.PublicKey
+		ID   uint64
+		Err  error
+	}
+	// DialFailed says that a Dial led to no stream.
+	DialFailed struct {
+		Peer identity.PublicKey
+		Err  error
+	}
+	// Withdraw leaves the network. What comes after it, except Delivered, is ignored.
+	Withdraw struct{}
+	// Tick says only that the time has come that an Output asked for.
+	Tick struct{}
+)
+
+func (Start) event()      {}
+func (PeerUp) event()     {}
+func (PeerDown) event()   {}
+func (Frame) event()      {}
+func (Delivered) event()  {}
+func (DialFailed) event() {}
+func (Withdraw) event()   {}
+func (Tick) event()       {}
+
+// Output is what is to be done now.
+type Output struct {
+	Deliver   []Delivery
+	Dial      []Target
+	Remove    []identity.PublicKey // streams to close
+	Notes     []Note
+	Wake      time.Time // when Step wants to be called at the latest; zero: when something happens
+	Withdrawn bool      // the withdrawal is over; nothing more will come out
+}
+
+// Delivery is one frame for one peer. There is at most one under way to each peer.
+type Delivery struct {
+	ID    uint64
+	Peer  identity.PublicKey
+	Kind  wire.Kind
+	Frame []byte
+}
+
+// Note is something worth a line in a log.
+type Note struct {
+	Text string
+	Peer identity.PublicKey
+	Err  error
+}
+
+// Core is one node's neighborhood. Use it through Step and View, from one goroutine at a time.
+type Core struct {
+	cfg     Config
+	self    identity.PublicKey
+	now     time.Time
+	out     Output
+	started bool
+
+	root        *wire.Record  // the own record: what it lists is exactly the peers that are neighbors
+	address     *wire.Address // nil: takes no connections
+	peers       map[identity.PublicKey]*peer
+	outstanding map[identity.PublicKey]*debut
+	configured  []*configured
+	passed      map[identity.PublicKey]time.Time // Pass targets, and until when they are not tried again
+	strangers   *rate.Limiter                    // of dials to where gossip sent us
+
+	records      map[identity.PublicKey]*entry
+	deferred     map[identity.PublicKey]deferred
+	changes      agenda // that were deferred
+	culls        agenda // of records that are isolated
+	generation   uint32 // of the last walk over the graph
+	graphChanged bool
+	selfSeen     uint64 // the highest version of the own record that others have shown
+	wentPast     time.Time
+
+	roundAt    time.Time // zero: no round of gossip is due
+	lastID     uint64
+	withdrawal *withdrawal
+	stats      Stats
+	gossip     map[identity.PublicKey]*PeerGossip
+}
+
+// New makes a Core that waits for Start.
+func New(cfg Config) *Core {
+	c := &Core{
+		cfg:         cfg,
+		self:        cfg.Identity.PublicKey(),
+		peers:       make(map[identity.PublicKey]*peer),
+		outstanding: make(map[identity.PublicKey]*debut),
+		passed:      make(map[identity.PublicKey]time.Time),
+		strangers:   rate.NewLimiter(rate.Every(dialEvery), dialBurst),
+		records:     make(map[identity.PublicKey]*entry),
+		deferred:    make(map[identity.PublicKey]deferred),
+		stats:       Stats{Rejected: make(map[Reason]uint64)},
+		gossip:      make(map[identity.PublicKey]*PeerGossip),
+	}
+	for _, target := range cfg.Neighbors {
+		c.configured = append(c.configured, newConfigured(target))
+	}
+	return c
+}
+
+// Step tells the core what happened at now and returns what is to be done. Before Start it does nothing.
+func (c *Core) Step(now time.Time, happened Event) Output {
+	c.now, c.out = now, Output{}
+	if start, ok := happened.(Start); ok && !c.started {
+		c.start(start.At)
+	}
+	if !c.started {
+		return c.out
+	}
+	if c.withdrawal != nil {
+		c.whileWithdrawing(happened)
+		return c.out
+	}
+	c.handle(happened)
+	if c.withdrawal == nil {
+		c.runTimers()
+		c.out.Wake = c.nextTimer()
+	}
+	return c.out
+}
+
+func (c *Core) handle(happened Event) {
+	switch e := happened.(type) {
+	case PeerUp:
+		c.peerUp(e.Peer)
+	case PeerDown:
+		c.peerDown(e.Peer)
+	case Frame:
+		c.receive(e.Peer, e.Bytes)
+	case Delivered:
+		c.delivered(e)
+	case DialFailed:
+		c.dialFailed(e)
+	case Withdraw:
+		c.withdraw()
+	}
+}
+
+// start numbers versions from the time, so that a restarted node goes past its former record without having kept it.
+func (c *Core) start(at netip.AddrPort) {
+	c.started = true
+	version, flags := uint64(max(c.now.UnixMilli(), 0)), wire.Flags(0)
+	if at.IsValid() {
+		flags = wire.AcceptsConnections
+		c.address = wire.SignAddress(c.cfg.Identity, version, at)
+	}
+	c.root = wire.SignRecord(c.cfg.Identity, version, flags, nil)
+}
+
+func (c *Core) note(text string, peer identity.PublicKey, err error) {
+	c.out.Notes = append(c.out.Notes, Note{Text: text, Peer: peer, Err: err})
+}
+
+// runTimers does what the time has come for.
+func (c *Core) runTimers() {
+	c.runAgenda()
+	c.expireDebuts()
+	c.expireGuests()
+	c.seek()
+	if !c.roundAt.IsZero() && !c.now.Before(c.roundAt) {
+		c.round()
+	}
+}
+
+func (c *Core) nextTimer() time.Time {
+	next := c.roundAt
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	earlier(c.changes.next())
+	earlier(c.culls.next())
+	for _, d := range c.outstanding {
+		earlier(d.until)
+	}
+	for _, p := range c.peers {
+		earlier(p.guestUntil)
+	}
+	for _, t := range c.configured {
+		if c.wants(t) {
+			earlier(t.next)
+		}
+	}
+	return next
+}
