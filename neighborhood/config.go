@@ -1,0 +1,87 @@
+package neighborhood
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/farewell-node/farewell/neighborhood/internal/core"
+	"github.com/farewell-node/farewell/streams/identity"
+)
+
+// ErrConfig is wrapped by every error of New.
+var ErrConfig = errors.New("bad configuration")
+
+// Config is what a Neighborhood needs to know. Only Identity must be given.
+type Config struct {
+	// Identity signs the node's record.
+	Identity *identity.Identity
+	// Neighbors are debuted to on Start, and dialed again, less and less often, while they cannot be reached: after half
+	// a second first, once a minute in the end.
+	Neighbors []Descriptor
+	// Coalescing is the window within which several changes make one round of gossip; 20 ms if 0.
+	Coalescing time.Duration
+	// MaxRecords bounds the records held of other nodes; 10,000 if 0. When it is reached, records of nodes that nobody
+	// references any more go first; while there are only referenced ones, new nodes are not taken up.
+	MaxRecords int
+	// FarewellTimeout bounds the withdrawal: what is not written to a neighbor by then has not reached it; 1 s if 0.
+	FarewellTimeout time.Duration
+	// Logger takes what is worth a line; nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+const (
+	defaultCoalescing      = 20 * time.Millisecond
+	defaultMaxRecords      = 10_000
+	defaultFarewellTimeout = time.Second
+)
+
+func (cfg Config) withDefaults() (Config, error) {
+	if err := cfg.check(); err != nil {
+		return Config{}, fmt.Errorf("neighborhood: %w: %w", ErrConfig, err)
+	}
+	cfg.Coalescing = orDefault(cfg.Coalescing, defaultCoalescing)
+	cfg.MaxRecords = orDefault(cfg.MaxRecords, defaultMaxRecords)
+	cfg.FarewellTimeout = orDefault(cfg.FarewellTimeout, defaultFarewellTimeout)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg, nil
+}
+
+func (cfg Config) check() error {
+	if cfg.Identity == nil {
+		return errors.New("no Identity")
+	}
+	if cfg.Coalescing < 0 || cfg.MaxRecords < 0 || cfg.FarewellTimeout < 0 {
+		return errors.New("a negative bound")
+	}
+	seen := map[identity.PublicKey]bool{cfg.Identity.PublicKey(): true}
+	for _, d := range cfg.Neighbors {
+		if err := checkAddress(d.Address); err != nil {
+			return fmt.Errorf("neighbor %s: %w", d.Key, err)
+		}
+		if seen[d.Key] {
+			return fmt.Errorf("neighbor %s: named twice, or this node itself", d.Key)
+		}
+		seen[d.Key] = true
+	}
+	return nil
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+func (cfg Config) core() core.Config {
+	c := core.Config{Identity: cfg.Identity, Window: cfg.Coalescing, MaxRecords: cfg.MaxRecords}
+	for _, d := range cfg.Neighbors {
+		c.Neighbors = append(c.Neighbors, core.Target(d))
+	}
+	return c
+}

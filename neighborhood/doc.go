@@ -1,0 +1,15 @@
+// Package neighborhood is what a node knows of the others, and how it leaves them.
+//
+// Every node signs one record: which others it claims as half-neighbors. Two such claims make a full neighborship.
+// Neighbors pass records on to each other by gossip, of four kinds: a Debut shows a newcomer, an Introduction takes it
+// in and names somebody else, a Pass sends it elsewhere, a Standard tells what has changed. Only the owner can change a
+// record, and the higher version wins, so it does not matter over whom or how often a record comes.
+//
+// Leaving is one step: WithdrawFromNetwork lists the immediate neighbors, removes all half-neighborships under one new
+// version, and sends exactly one Standard to each neighbor on the list. Shutdown returns when each of these is written
+// or has failed, and Withdrawal says which. (A neighborhood that instead gossiped once for every stream it removes
+// would need n(n-1)/2 messages for n neighbors, and none of these would hear of its own removal.)
+//
+// The rules are a pure core in internal/core, the bytes are in internal/wire. A Neighborhood is the thin shell around
+// them: one goroutine that owns the core, one for every frame, dial and removal under way.
+package neighborhood

@@ -1,0 +1,86 @@
+package neighborhood
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/farewell-node/farewell/neighborhood/internal/core"
+)
+
+// errFarewellTimeout is the cause when a farewell took too long.
+var errFarewellTimeout = errors.New("not written in time")
+
+// owner is the one goroutine that steps the core, with its clock and its timer.
+type owner struct {
+	*Neighborhood
+	began time.Time
+	timer *time.Timer
+}
+
+// run owns the core until nothing is left to do.
+func (o *owner) run(at netip.AddrPort) {
+	defer close(o.ended)
+	defer o.giveUp(ErrLeft)
+	defer o.stopDials()
+	defer o.timer.Stop()
+	o.step(core.Start{At: at})
+	withdraw := o.withdraw
+	for !o.over {
+		select {
+		case handle := <-o.inbox:
+			handle(o)
+		case <-o.timer.C:
+			o.step(core.Tick{})
+		case <-withdraw:
+			withdraw = nil
+			o.stopDials()
+			defer time.AfterFunc(o.cfg.FarewellTimeout, func() { o.giveUp(errFarewellTimeout) }).Stop()
+			o.step(core.Withdraw{})
+		}
+	}
+}
+
+// step tells the core what happened and does what it says. Its time is the wall clock's at the start, carried on by the
+// monotonic clock, so that it never goes backwards.
+func (o *owner) step(happened core.Event) {
+	now := o.began.Add(time.Since(o.began))
+	out := o.core.Step(now, happened)
+	for _, d := range out.Deliver {
+		o.workers.Go(func() { o.deliver(d) })
+	}
+	for _, target := range out.Dial {
+		o.workers.Go(func() { o.dial(target) })
+	}
+	for _, peer := range out.Remove {
+		o.workers.Go(func() { o.network.Remove(peer) })
+	}
+	for _, note := range out.Notes {
+		o.log.Info(note.Text, "peer", note.Peer, "err", note.Err)
+	}
+	o.over = o.over || out.Withdrawn
+	o.timer.Stop()
+	if !out.Wake.IsZero() {
+		o.timer.Reset(out.Wake.Sub(now))
+	}
+}
+
+func (n *Neighborhood) deliver(d core.Delivery) {
+	ctx, cancel := context.WithTimeout(n.delivering, deliverTimeout)
+	defer cancel()
+	err := n.network.Deliver(ctx, d.Peer, d.Frame)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // says more than "context canceled"
+	}
+	n.tell(core.Delivered{Peer: d.Peer, ID: d.ID, Err: err})
+}
+
+// dial says nothing when it has succeeded: the peer's stream is up, and PeerUp has said or will say so.
+func (n *Neighborhood) dial(target core.Target) {
+	ctx, cancel := context.WithTimeout(n.dialing, core.DialTimeout)
+	defer cancel()
+	if err := n.network.Dial(ctx, target.Key, target.Address); err != nil {
+		n.tell(core.DialFailed{Peer: target.Key, Err: err})
+	}
+}
