@@ -1,0 +1,257 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/ui/internal/wire"
+)
+
+// Subprotocol is what both sides name in the WebSocket handshake.
+const Subprotocol = wire.Subprotocol
+
+// Config configures a Gateway.
+type Config struct {
+	// Orchestrator is what the gateway watches and asks. It must not be nil.
+	Orchestrator *fsm.Orchestrator
+	// Alarm and InsistAfter are those of the orchestrator, with the same defaults.
+	Alarm, InsistAfter time.Duration
+	// Node is what UIs are shown of the node; nil in a process that is none.
+	Node Node
+	// Logger is told of what fails; slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+// Gateway serves UIs. All its methods are safe for concurrent use.
+type Gateway struct {
+	orchestrator       *fsm.Orchestrator
+	alarm, insistAfter time.Duration
+	node               Node
+	isNode             bool
+	logger             *slog.Logger
+	limits             limits
+	began              time.Time
+	listener           net.Listener // nil without Listen
+	uisGone            sync.WaitGroup
+	answered, told     atomic.Int64
+
+	mu       sync.Mutex
+	reserved int // connected, or in the handshake
+	conns    map[*conn]struct{}
+	changed  chan struct{} // has room for one: a UI asked or hung up
+	closed   bool          // no UI comes in any more
+	cutOff   bool          // nobody is served any more
+	events   []item        // all so far, for those who watch
+	stage    Stage         // what UIs were told last, or NotConnected
+	goodbye  *goodbye      // once it is known
+}
+
+// New returns a gateway that listens nowhere yet.
+func New(config Config) (*Gateway, error) {
+	if config.Orchestrator == nil {
+		return nil, errors.New("ui: config: no orchestrator")
+	}
+	g := &Gateway{
+		orchestrator: config.Orchestrator, alarm: config.Alarm, insistAfter: config.InsistAfter,
+		node: config.Node, isNode: config.Node != nil, logger: config.Logger, limits: defaultLimits, began: time.Now(),
+		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected,
+	}
+	if !g.isNode {
+		g.node = noNode{}
+	}
+	if g.logger == nil {
+		g.logger = slog.Default()
+	}
+	if g.alarm == 0 {
+		g.alarm = fsm.DefaultAlarm
+	}
+	if g.insistAfter == 0 {
+		g.insistAfter = g.alarm - g.alarm/5
+	}
+	return g, nil
+}
+
+// Run serves the UIs until the machine is terminated and the last steps are done,
+// and says how it went: from then on the process may exit. If ctx ends before
+// that, it closes everything at once and returns ctx's cause. Everything that
+// the gateway began has ended when it returns. It can be called once.
+func (g *Gateway) Run(ctx context.Context) (*End, error) {
+	stop := g.accept()
+	defer stop()
+	defer g.cut()
+	g.follow(ctx)
+	report, err := g.orchestrator.Wait(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ui: run: %w", context.Cause(ctx))
+	}
+	return g.leave(ctx, report), nil
+}
+
+// accept serves the listener. Its stop ends what is not a WebSocket.
+func (g *Gateway) accept() (stop func()) {
+	if g.listener == nil {
+		return func() {}
+	}
+	server := &http.Server{
+		Handler: g, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
+		ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			g.logger.Error("ui: no UI can connect any more", "error", err)
+		}
+	})
+	return func() {
+		_ = server.Close()
+		served.Wait()
+	}
+}
+
+// follow passes every event on to those who watch, until the last one or until
+// ctx ends.
+func (g *Gateway) follow(ctx context.Context) {
+	for e := range g.orchestrator.Events(ctx) {
+		i := prepare(wire.Message{Opcode: wire.Event, Payload: wire.JSON(e)})
+		g.mu.Lock()
+		g.events = append(g.events, i)
+		for c := range g.conns {
+			if c.watching {
+				c.out.put(i)
+			}
+		}
+		g.mu.Unlock()
+	}
+}
+
+// prepare makes one frame that many UIs can be sent.
+func prepare(m wire.Message) item {
+	text := m.Encode()
+	prepared, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
+	if err != nil {
+		return item{text: text, size: len(text)} // as good, but slower
+	}
+	return item{prepared: prepared, size: len(text)}
+}
+
+// ConnectionChanged tells all UIs how well the node is connected, if that has
+// changed. (Not that it is not connected any more: existing UIs crash on it.)
+func (g *Gateway) ConnectionChanged() {
+	stage := g.node.Stage()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if stage == g.stage {
+		return
+	}
+	g.stage = stage
+	if stage != NotConnected {
+		g.broadcast(prepare(wire.Message{Opcode: wire.ConnectionChange, Payload: wire.JSON(stagePayload{stage})}))
+	}
+}
+
+// broadcast tells all UIs but those that are too slow. The caller holds mu.
+func (g *Gateway) broadcast(i item) {
+	for c := range g.conns {
+		c.out.offer(i, g.limits.queue)
+	}
+}
+
+// reserve makes room for one UI, if it may come in.
+func (g *Gateway) reserve() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.reserved >= g.limits.uis {
+		return false
+	}
+	g.reserved++
+	return true
+}
+
+func (g *Gateway) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reserved--
+	g.signal()
+}
+
+// serve takes in a UI that room was reserved for. To the UI the handshake is done:
+// if the end has come meanwhile, it is told like the others.
+func (g *Gateway) serve(ws *websocket.Conn) {
+	c := &conn{gateway: g, ws: ws, out: newOutbox()}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cutOff {
+		g.reserved--
+		_ = ws.Close()
+		return
+	}
+	g.conns[c] = struct{}{}
+	if g.goodbye != nil {
+		c.out.put(g.goodbye.forOthers)
+	}
+	g.uisGone.Go(c.read)
+	g.uisGone.Go(c.write)
+}
+
+func (g *Gateway) remove(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reserved--
+	delete(g.conns, c)
+	g.signal()
+}
+
+// signal tells leave that there is something new. The caller holds mu.
+func (g *Gateway) signal() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (g *Gateway) uis() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.conns)
+}
+
+// watch lets a UI have the events so far, and all that come.
+func (g *Gateway) watch(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.watching {
+		return
+	}
+	c.watching = true
+	for _, i := range g.events {
+		c.out.put(i)
+	}
+	if g.goodbye != nil {
+		c.out.put(g.goodbye.forWatchers)
+	}
+}
+
+// ask notes that a UI waits for the end, or answers it if that has come.
+func (g *Gateway) ask(c *conn, id uint64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(c.asked) >= g.limits.askers {
+		return fmt.Errorf("%d requests for a shutdown wait already", len(c.asked))
+	}
+	c.asked = append(c.asked, id)
+	if g.goodbye != nil {
+		g.answer(c, id)
+		g.signal()
+	}
+	return nil
+}

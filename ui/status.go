@@ -1,0 +1,123 @@
+package ui
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/farewell-node/farewell/fsm"
+)
+
+// Node is what the gateway shows of the node that it belongs to. The methods are
+// called from many goroutines, also before the node has started and after it has
+// stopped; they must not block.
+type Node interface {
+	// Descriptor is what others reach the node by; "" if it takes no connections.
+	Descriptor() string
+	// Stage is how well the node is connected.
+	Stage() Stage
+	// Graph is the neighborhood as the node knows it, as DOT text.
+	Graph() string
+	// Status is the rest of what there is to know. What it returns is not changed
+	// any more.
+	Status() NodeStatus
+	// Farewells says how the neighbors were told that the node leaves. It is called
+	// when the machine is terminated.
+	Farewells() []Farewell
+}
+
+// Stage is how well a node is connected, in the words of the protocol.
+type Stage string
+
+// The stages, in the order in which a node goes through them.
+const (
+	NotConnected        Stage = "NotConnected"
+	ConnectedToNeighbor Stage = "ConnectedToNeighbor"
+	RouteFound          Stage = "RouteFound" // a node three hops away is known
+)
+
+// Status is the answer to the opcode status.
+type Status struct {
+	Uptime      Millis      `json:"uptimeMs"`      // of the gateway
+	Alarm       Millis      `json:"alarmMs"`       // how long a shutdown may take
+	InsistAfter Millis      `json:"insistAfterMs"` // its polite time
+	UIs         int         `json:"uis"`           // connected now
+	Report      *fsm.Report `json:"report"`        // the machine's state, the components, and the events so far
+	Node        *NodeStatus `json:"node,omitempty"`
+}
+
+// NodeStatus is what a node says of its neighborhood and its streams. Keys are
+// unpadded base64url.
+type NodeStatus struct {
+	Key        string            `json:"key"`
+	Version    uint64            `json:"version"`            // of its own record
+	LastGossip *Millis           `json:"lastGossipMs"`       // time since gossip was last sent or received; nil if never
+	Peers      []Peer            `json:"peers"`              // all that were heard of over a stream, former neighbors too
+	Records    []Record          `json:"records"`            // all that are known, its own included
+	Counters   map[string]uint64 `json:"counters,omitempty"` // for people
+}
+
+// Peer is a node that there is or was a stream to.
+type Peer struct {
+	Key       string            `json:"key"`
+	Address   string            `json:"address,omitempty"` // if known
+	Neighbor  bool              `json:"neighbor"`          // our record lists it
+	Connected bool              `json:"connected"`         // a stream to it is up
+	Gossip    map[string]uint64 `json:"gossip"`            // messages received from it since the start, by kind
+	Written   uint64            `json:"bytesWritten"`
+	Unwritten uint64            `json:"bytesUnwritten"` // queued, or lost with the stream
+}
+
+// Record is what is known of one node.
+type Record struct {
+	Key           string   `json:"key"`
+	Version       uint64   `json:"version"`
+	HalfNeighbors []string `json:"halfNeighbors"` // the keys that it lists
+}
+
+// Farewell is how one neighbor was told that the node leaves.
+type Farewell struct {
+	Key     string `json:"key"`
+	Address string `json:"address,omitempty"`
+	Outcome Told   `json:"outcome"`
+	Took    Millis `json:"tookMs"` // from the beginning of the withdrawal
+	Error   string `json:"error,omitempty"`
+}
+
+// Told is how far a farewell is known to have come.
+type Told string
+
+// What can be known of a farewell.
+const (
+	Confirmed  Told = "confirmed"   // written, and the neighbor closed its end after it
+	Written    Told = "written"     // to the socket; nothing came back
+	NotReached Told = "not reached" // not written
+)
+
+// Goodbye is how the shutdown went: the payload of the answer to those who asked
+// for it, and of the last message to those who watch.
+type Goodbye struct {
+	Report    *fsm.Report `json:"report"`
+	Farewells []Farewell  `json:"farewells,omitempty"`
+}
+
+// Millis is a duration that is a number of milliseconds in JSON.
+type Millis time.Duration
+
+// String returns it as [time.Duration] does.
+func (m Millis) String() string { return time.Duration(m).String() }
+
+// MarshalJSON implements [json.Marshaler].
+func (m Millis) MarshalJSON() ([]byte, error) {
+	return json.Marshal(float64(m) / float64(time.Millisecond))
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (m *Millis) UnmarshalJSON(data []byte) error {
+	var ms float64
+	if err := json.Unmarshal(data, &ms); err != nil {
+		return err
+	}
+	*m = Millis(math.Round(ms * float64(time.Millisecond)))
+	return nil
+}
