@@ -1,0 +1,44 @@
+# Two commands matter: make run, make test. Developers' tools run by
+# "go run pkg@version", so that they stay out of go.mod.
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+FUZZTIME    = 20s
+
+.PHONY: help run build test lint fuzz bench docs compiler
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## start five real nodes here, shut one down over its UI, show what its neighbors saw
+	@bin/farewell network
+
+build: ## build the command, bin/farewell
+	@go build -o bin/farewell ./node/cmd/farewell
+
+test: compiler ## every test, with the race detector
+	go test -race -timeout 20m ./...
+
+lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
+	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }
+	go vet ./...
+	GOOS=windows go vet ./fsm/...
+	GOOS=darwin go vet ./...
+	$(STATICCHECK) ./...
+
+fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
+	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go); do \
+			echo "$$target"; (cd "$$dir" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+		done; \
+	done
+
+bench: ## every benchmark, six times, with medians and ratios by benchstat
+	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
+	$(BENCHSTAT) bench.out
+
+# The race detector needs cgo and a C compiler.
+compiler:
+	@command -v "$${CC:-cc}" >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || { \
+		echo "installing a C compiler for the race detector"; \
+		apt-get update -qq && apt-get install -y -qq gcc libc6-dev; }
