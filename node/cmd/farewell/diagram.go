@@ -1,0 +1,31 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/farewell-node/farewell/fsm"
+)
+
+func newDiagram() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   "diagram",
+		Short: "Print the state diagram of a shutdown",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch format {
+			case "mermaid":
+				fmt.Fprint(c.OutOrStdout(), fsm.Transitions().Mermaid())
+			case "dot":
+				fmt.Fprint(c.OutOrStdout(), fsm.Transitions().DOT())
+			default:
+				return usage(c, fmt.Errorf("--format: %q is neither mermaid nor dot", format))
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
+	return c
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/node"
+)
+
+// runFlags are the flags of `farewell run`, as they come.
+type runFlags struct {
+	node         node.Config
+	neighbors    []string
+	logLevel     string
+	logFormat    string
+	endWithStdin bool
+	hang         bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run one node until it is shut down",
+		Long: `Run one node until it is shut down: over its UI, or by SIGINT or SIGTERM. A
+second signal forces the end.
+
+When the node is up it prints one line of JSON on stdout, with its descriptor
+(null if it takes no connections) and the address of its UI. It logs on stderr.
+
+Exit codes: 0 left in time; 1 could not start; 2 wrong flags; 3 the alarm fired;
+4 in time, but some component failed, panicked or had to be insisted upon;
+128+n forced by signal n.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.complete(c); err != nil {
+				return err
+			}
+			return f.run(c)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.node.Listen, "listen", "", "`host:port` to accept neighbors on; empty: take no connections, have no address")
+	flags.StringVar(&f.node.Advertise, "advertise", "", "`host:port` that neighbors dial, if it is not that of --listen")
+	flags.StringVar(&f.node.UI, "ui", node.DefaultUI, "loopback `address` that UIs connect to")
+	flags.StringVar(&f.node.KeyFile, "key", "", "key `file`, made if there is none (default farewell/node.key in the user's configuration folder)")
+	flags.StringArrayVar(&f.neighbors, "neighbor", nil, "`descriptor` of a node to join, farewell://KEY@HOST:PORT; repeatable")
+	flags.DurationVar(&f.node.Alarm, "alarm", fsm.DefaultAlarm, "how long a shutdown may take")
+	flags.DurationVar(&f.node.InsistAfter, "insist-after", 0, "the polite part of that, below --alarm (default 80 % of it)")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "shut down when stdin ends: the parent is gone")
+	flags.BoolVar(&f.hang, "hang", false, "register a component that never stops, to see the alarm at work")
+	for _, hidden := range []string{"end-with-stdin", "hang"} {
+		_ = flags.MarkHidden(hidden)
+	}
+	return c
+}
+
+// complete turns the flags into the node's configuration.
+func (f *runFlags) complete(c *cobra.Command) error {
+	for _, text := range f.neighbors {
+		descriptor, err := neighborhood.ParseDescriptor(text)
+		if err != nil {
+			return usage(c, fmt.Errorf("--neighbor: %w", err))
+		}
+		f.node.Neighbors = append(f.node.Neighbors, descriptor)
+	}
+	logger, err := f.logger(c.ErrOrStderr())
+	if err != nil {
+		return usage(c, err)
+	}
+	f.node.Logger = logger
+	if err := f.node.Validate(); err != nil {
+		return usage(c, err)
+	}
+	if f.node.KeyFile == "" {
+		f.node.KeyFile, err = defaultKeyFile()
+	}
+	return err
+}
+
+func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", f.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
+}
+
+func defaultKeyFile() (string, error) {
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for the key, use --key: %w", err)
+	}
+	folder := filepath.Join(config, "farewell")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", fmt.Errorf("no folder for the key, use --key: %w", err)
+	}
+	return filepath.Join(folder, "node.key"), nil
+}
+
+// run runs the node and exits with the code of its report.
+func (f *runFlags) run(c *cobra.Command) error {
+	n, err := node.Start(f.node)
+	if err != nil {
+		return err
+	}
+	if f.hang {
+		hang := fsm.Func(func(context.Context) error { select {} })
+		if err := n.Orchestrator().Register("hang", hang); err != nil {
+			f.node.Logger.Warn("cannot register", "error", err)
+		}
+	}
+	if f.endWithStdin {
+		go endWithStdin(c.InOrStdin(), n.Orchestrator())
+	}
+	if err := json.NewEncoder(c.OutOrStdout()).Encode(upOf(n)); err != nil {
+		n.Orchestrator().Request(fsm.Command{Reason: "stdout is gone", By: "farewell run", Err: err})
+	}
+	return exitCode(n.Wait().ExitCode())
+}
+
+func upOf(n *node.Node) upLine {
+	up := upLine{UI: n.UI()}
+	if descriptor, ok := n.Descriptor(); ok {
+		up.Descriptor = new(descriptor)
+	}
+	return up
+}
+
+// endWithStdin asks for a shutdown when the parent at the other end is gone,
+// unless it has let the node go before.
+func endWithStdin(stdin io.Reader, o *fsm.Orchestrator) {
+	lines := bufio.NewScanner(stdin)
+	for lines.Scan() {
+		if lines.Text() == detachLine {
+			return
+		}
+	}
+	o.Request(fsm.Command{Reason: "the parent process is gone", By: "stdin"})
+}

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/neighborhood"
+)
+
+// DefaultUI is where UIs find a node if nothing is said: the port of MASQ Node v0.9.1.
+const DefaultUI = "127.0.0.1:5333"
+
+// ErrConfig is wrapped by every error of [Config.Validate].
+var ErrConfig = errors.New("bad configuration")
+
+// Config says what a node is to be. Its zero value is a node with a fresh key that takes no connections, joins nobody
+// and has its UI at DefaultUI.
+type Config struct {
+	Listen    string                    // host:port to accept neighbors on; "": take no connections, have no address
+	Advertise string                    // host:port that others dial; "": where Listen came to be
+	UI        string                    // loopback address for UIs; DefaultUI if empty
+	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
+	Neighbors []neighborhood.Descriptor // nodes to join the network at
+
+	Alarm       time.Duration // how long a shutdown may take; fsm.DefaultAlarm if 0
+	InsistAfter time.Duration // the polite part of that; 80 % of it if 0
+
+	Logger *slog.Logger // slog.Default() if nil
+}
+
+// Validate reports whether a node can be made of c, as far as that can be said without starting it. Errors wrap
+// ErrConfig.
+func (c Config) Validate() error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("node: %w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+func (c Config) check() error {
+	if _, err := fsm.New(fsm.Config{Alarm: c.Alarm, InsistAfter: c.InsistAfter}); err != nil {
+		return err
+	}
+	if c.Listen == "" {
+		if c.Advertise != "" {
+			return errors.New("an address to advertise needs one to listen on")
+		}
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if c.Advertise != "" {
+		var port string
+		if host, port, err = net.SplitHostPort(c.Advertise); err != nil {
+			return fmt.Errorf("advertise: %w", err)
+		}
+		if port == "" || port == "0" {
+			return errors.New("advertise: nobody can dial port 0")
+		}
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		return errors.New("nobody can dial an unspecified address: say which one to advertise")
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.UI == "" {
+		c.UI = DefaultUI
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// advertised returns the address that others dial, as IP:port, given where the node listens.
+func (c Config) advertised(listening net.Addr) (string, error) {
+	if c.Advertise == "" {
+		return listening.String(), nil
+	}
+	address, err := net.ResolveTCPAddr("tcp", c.Advertise)
+	if err != nil {
+		return "", fmt.Errorf("node: advertise: %w", err)
+	}
+	return address.String(), nil
+}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/farewell-node/farewell/fsm"
+)
+
+// The README shows code between these marks and the next ```; it has to be the body of the example named.
+const (
+	markBegin = "<!-- "
+	markEnd   = ", kept equal by a test -->\n```go\n"
+)
+
+func TestReadmeShowsTheExamples(t *testing.T) {
+	readme := read(t, "../README.md")
+	shown := 0
+	for rest := readme; ; shown++ {
+		head, code, found := strings.Cut(rest, markEnd)
+		if !found {
+			break
+		}
+		source := head[strings.LastIndex(head, markBegin)+len(markBegin):]
+		file, name, _ := strings.Cut(source, " ")
+		code, rest, _ = strings.Cut(code, "```")
+		if want := bodyOf(t, "../"+file, name); code != want {
+			t.Errorf("README shows for %s\n%s\nwant\n%s", source, code, want)
+		}
+	}
+	if shown != 1 {
+		t.Errorf("README shows %d examples, want 1", shown)
+	}
+	if diagram := "```mermaid\n" + fsm.Transitions().Mermaid() + "```"; !strings.Contains(readme, diagram) {
+		t.Errorf("README does not show the table's diagram\n%s", diagram)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// bodyOf returns the body of a function without its indentation, up to the output expected of it.
+func bodyOf(t *testing.T, file, name string) string {
+	t.Helper()
+	_, body, found := strings.Cut(read(t, file), "\nfunc "+name+"() {\n")
+	if !found {
+		t.Fatalf("%s has no %s", file, name)
+	}
+	body, _, _ = strings.Cut(body, "\n}\n")
+	body, _, _ = strings.Cut(body, "\t// Output:")
+	return strings.ReplaceAll("\n"+body, "\n\t", "\n")[1:]
+}

@@ -1,0 +1,124 @@
+package node
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/farewell-node/farewell/"
+
+// floors says who may import whom: arrows only point down. What is not listed
+// may not be imported, and a package that is not listed may not exist.
+var floors = map[string][]string{
+	"fsm":               {},
+	"fsm/fsmtest":       {"fsm"},
+	"streams/identity":  {},
+	"streams":           {"fsm", "streams/identity"},
+	"neighborhood":      {"fsm", "streams/identity"},
+	"neighborhood/sim":  {"fsm", "streams/identity", "neighborhood"},
+	"ui":                {"fsm"},
+	"ui/client":         {"fsm", "ui"},
+	"node":              {"fsm", "streams", "streams/identity", "neighborhood", "ui", "ui/client"},
+	"node/cmd/farewell": {"fsm", "streams", "streams/identity", "neighborhood", "neighborhood/sim", "ui", "ui/client", "node"},
+}
+
+// fromOutside is what fsm may use beside the standard library, so that to embed
+// it costs an importer little.
+var fromOutside = map[string][]string{
+	"fsm":         {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
+	"fsm/fsmtest": {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
+}
+
+func TestImportsKeepTheFloors(t *testing.T) {
+	files := 0
+	for _, file := range goFiles(t) {
+		files++
+		room := roomOf(path.Dir(filepath.ToSlash(file)))
+		allowed, known := floors[room]
+		if !known {
+			t.Errorf("%s: package %s has no floor", file, room)
+			continue
+		}
+		for _, imported := range importsOf(t, filepath.Join("..", file)) {
+			own, ours := strings.CutPrefix(imported, module)
+			own = roomOf(own)
+			switch {
+			case ours && own != room && !slices.Contains(allowed, own):
+				t.Errorf("%s imports %s, which is not below %s", file, own, room)
+			case !ours && strings.Contains(strings.Split(imported, "/")[0], "."):
+				if outside, limited := fromOutside[room]; limited && !slices.Contains(outside, imported) {
+					t.Errorf("%s imports %s: %s stays light", file, imported, room)
+				}
+			}
+		}
+	}
+	if files < len(floors) {
+		t.Fatalf("only %d files were read", files)
+	}
+}
+
+func TestTopLevel(t *testing.T) {
+	want := []string{
+		".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "docs", "fsm", "go.mod", "go.sum",
+		"neighborhood", "node", "streams", "ui",
+	}
+	local := []string{".git", "bin", "bench.out"} // not part of the project
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		if !slices.Contains(local, e.Name()) {
+			got = append(got, e.Name())
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("top level is\n%q, want\n%q", got, want)
+	}
+}
+
+// roomOf returns the package that the internal ones below it belong to.
+func roomOf(dir string) string {
+	room, _, _ := strings.Cut(dir, "/internal/")
+	return room
+}
+
+// goFiles lists every Go file of the module, tests and other systems' included.
+func goFiles(t *testing.T) (files []string) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(".."), ".", func(name string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(name, ".go") {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func importsOf(t *testing.T, file string) (imports []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		imports = append(imports, imported)
+	}
+	return imports
+}

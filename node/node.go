@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/streams"
+	"github.com/farewell-node/farewell/streams/identity"
+	"github.com/farewell-node/farewell/ui"
+)
+
+// The IDs of the node's own components.
+const (
+	NeighborhoodID fsm.ID = "neighborhood"
+	StreamsID      fsm.ID = "streams"
+)
+
+// Node is a running node. Its methods are safe for concurrent use.
+type Node struct {
+	config       Config
+	orchestrator *fsm.Orchestrator
+	neighborhood *neighborhood.Neighborhood
+	pool         *streams.Pool
+	gateway      *ui.Gateway
+	uiAddress    net.Addr
+
+	gone chan struct{} // closed when the process may exit
+}
+
+// logTime is what the last log lines may take once the gateway is done, within the budget of the last steps.
+const logTime = 100 * time.Millisecond
+
+// Start starts a node: when it returns, UIs and neighbors can connect, and the configured neighbors are being dialed;
+// one that cannot be reached is tried again. It owns SIGINT and SIGTERM from then on, until the node has ended.
+//
+// On an error (ErrConfig in it if the configuration is wrong) everything that had been started is shut down again; a
+// signal during the start is such an error.
+func Start(config Config) (*Node, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config = config.withDefaults()
+	orchestrator, err := fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	n := &Node{config: config, orchestrator: orchestrator, gone: make(chan struct{})}
+	if err := n.build(); err != nil {
+		return nil, err
+	}
+	go n.live(orchestrator.HandleSignals())
+	if err := n.open(); err != nil {
+		orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err})
+		<-n.gone
+		return nil, err
+	}
+	return n, nil
+}
+
+// build makes the rooms. What it leaves behind on an error needs no shutdown: nothing runs yet.
+func (n *Node) build() error {
+	id, err := loadIdentity(n.config.KeyFile)
+	if err != nil {
+		return err
+	}
+	n.neighborhood, err = neighborhood.New(neighborhood.Config{
+		Identity: id, Neighbors: n.config.Neighbors, Logger: n.config.Logger.With("room", "neighborhood"),
+	})
+	if err != nil {
+		return err
+	}
+	n.pool, err = streams.New(streams.Config{
+		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Logger: n.config.Logger.With("room", "streams"),
+	})
+	if err != nil {
+		return err
+	}
+	n.gateway, err = ui.New(ui.Config{
+		Orchestrator: n.orchestrator, Alarm: n.config.Alarm, InsistAfter: n.config.InsistAfter,
+		Node: view{n}, Logger: n.config.Logger.With("room", "ui"),
+	})
+	if err != nil {
+		return err
+	}
+	n.uiAddress, err = n.gateway.Listen(n.config.UI)
+	return err
+}
+
+func loadIdentity(keyFile string) (*identity.Identity, error) {
+	if keyFile == "" {
+		return identity.New()
+	}
+	return identity.LoadOrCreate(keyFile)
+}
+
+// open registers the components, and lets the neighbors in.
+func (n *Node) open() error {
+	err := errors.Join(
+		n.orchestrator.Register(NeighborhoodID, n.neighborhood, fsm.Withdraws()),
+		n.orchestrator.Register(StreamsID, n.pool),
+	)
+	if err != nil {
+		return err
+	}
+	address := ""
+	if n.config.Listen != "" {
+		listening, err := n.pool.Listen(n.config.Listen)
+		if err != nil {
+			return err
+		}
+		if address, err = n.config.advertised(listening); err != nil {
+			return err
+		}
+	}
+	return n.neighborhood.Start(n.pool, address)
+}
+
+// live serves the UIs until the gateway says that the process may exit.
+func (n *Node) live(stopSignals func()) {
+	defer close(n.gone)
+	defer stopSignals()
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		n.orchestrator.LogEvents(context.Background(), n.config.Logger.With("room", "fsm"))
+		n.config.Logger.Info(n.orchestrator.Report().Summary(), "room", "node")
+	}()
+	if _, err := n.gateway.Run(context.Background()); err != nil {
+		n.config.Logger.Error("gateway ended", "room", "node", "error", err)
+	}
+	select {
+	case <-logged:
+	case <-time.After(logTime): // whoever should read the log does not: that is no reason to stay
+	}
+}
+
+// Orchestrator returns what owns the shutdown: to register components, to ask for it, to follow it.
+func (n *Node) Orchestrator() *fsm.Orchestrator { return n.orchestrator }
+
+// UI returns the address that UIs connect to.
+func (n *Node) UI() string { return n.uiAddress.String() }
+
+// Descriptor returns what others join the network with, and false if the node takes no connections.
+func (n *Node) Descriptor() (string, bool) {
+	if d := n.neighborhood.Snapshot().Descriptor; d != nil {
+		return d.String(), true
+	}
+	return "", false
+}
+
+// Wait blocks until the machine is terminated and the gateway has done its last steps: the process may exit now, with
+// the code of the report.
+func (n *Node) Wait() *fsm.Report {
+	<-n.gone
+	return n.orchestrator.Report()
+}
