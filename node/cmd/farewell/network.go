@@ -112,6 +112,9 @@ func exhibit(ctx context.Context, out io.Writer, nodes int, keep bool) (result *
 	network := &network{out: out, dir: dir}
 	defer func() {
 		err = errors.Join(err, network.end(keep && err == nil))
+		if err == nil && !keep {
+			err = os.RemoveAll(dir) // on an error, the logs may say why
+		}
 	}()
 	fmt.Fprintf(out, "Starting %d nodes on loopback.\n", nodes)
 	if err := network.start(ctx, nodes); err != nil {
@@ -190,7 +193,7 @@ func (n *network) startOne(ctx context.Context, i int, args ...string) (*member,
 	return &member{process: p, ui: connection}, nil
 }
 
-// end stops all nodes, at once, or lets them go; and tidies up.
+// end stops all nodes, at once, or lets them go.
 func (n *network) end(keep bool) error {
 	group := errgroup.Group{}
 	for _, m := range n.nodes {
@@ -205,11 +208,7 @@ func (n *network) end(keep bool) error {
 			return m.stop(stopTime)
 		})
 	}
-	err := group.Wait()
-	if keep || err != nil {
-		return err
-	}
-	return os.RemoveAll(n.dir)
+	return group.Wait()
 }
 
 // read reads every node's status.

@@ -88,8 +88,10 @@ func printStatus(out io.Writer, status *ui.Status, descriptor string) error {
 	if status.Node == nil {
 		return nil
 	}
-	if err := table(out, peerRows(status.Node)); err != nil {
-		return err
+	if len(status.Node.Peers) > 0 {
+		if err := table(out, peerRows(status.Node)); err != nil {
+			return err
+		}
 	}
 	return printCounters(out, status.Node.Counters)
 }
@@ -108,7 +110,11 @@ func nodeRows(n *ui.NodeStatus) [][]string {
 func componentRows(report *fsm.Report) [][]string {
 	rows := [][]string{{"\nCOMPONENT", "PROGRESS"}}
 	for _, c := range report.Components {
-		rows = append(rows, []string{plain(string(c.ID)), c.Outcome.String()})
+		progress := c.Outcome.String()
+		if report.State == fsm.Running {
+			progress = "running"
+		}
+		rows = append(rows, []string{plain(string(c.ID)), progress})
 	}
 	return rows
 }
@@ -145,9 +151,8 @@ func printCounters(out io.Writer, counters map[string]uint64) error {
 			cells = append(cells, fmt.Sprintf("%s %d", plain(name), counters[name]))
 		}
 	}
-	rows := [][]string{{""}}
-	for row := range slices.Chunk(cells, 3) {
-		rows = append(rows, row)
+	if len(cells) == 0 {
+		return nil
 	}
-	return table(out, rows)
+	return table(out, slices.Insert(slices.Collect(slices.Chunk(cells, 3)), 0, []string{""}))
 }
