@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -38,57 +37,63 @@ const logTime = 100 * time.Millisecond
 // Start starts a node: when it returns, UIs and neighbors can connect, and the configured neighbors are being dialed;
 // one that cannot be reached is tried again. It owns SIGINT and SIGTERM from then on, until the node has ended.
 //
-// On an error (ErrConfig in it if the configuration is wrong) everything that had been started is shut down again; a
-// signal during the start is such an error.
+// On an error (ErrConfig in it if the configuration is wrong) everything that had been started is shut down again. A
+// shutdown that is asked for meanwhile is no error: Wait then returns its report.
 func Start(config Config) (*Node, error) {
+	n, err := prepare(config)
+	if err != nil {
+		return nil, err
+	}
+	return n.start()
+}
+
+// prepare makes the rooms. What it leaves behind on an error needs no shutdown: nothing runs yet.
+func prepare(config Config) (*Node, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	config = config.withDefaults()
-	orchestrator, err := fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
+	n := &Node{config: config, gone: make(chan struct{})}
+	id, err := loadIdentity(config.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("node: %w", err)
-	}
-	n := &Node{config: config, orchestrator: orchestrator, gone: make(chan struct{})}
-	if err := n.build(); err != nil {
 		return nil, err
 	}
-	go n.live(orchestrator.HandleSignals())
-	if err := n.open(); err != nil {
-		orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err})
+	n.orchestrator, err = fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
+	if err != nil {
+		return nil, err
+	}
+	n.neighborhood, err = neighborhood.New(neighborhood.Config{
+		Identity: id, Neighbors: config.Neighbors, Logger: config.Logger.With("room", "neighborhood"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.pool, err = streams.New(streams.Config{
+		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Logger: config.Logger.With("room", "streams"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.gateway, err = ui.New(ui.Config{
+		Orchestrator: n.orchestrator, Alarm: config.Alarm, InsistAfter: config.InsistAfter,
+		Node: view{n}, Logger: config.Logger.With("room", "ui"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.uiAddress, err = n.gateway.Listen(config.UI) // last: a port is the one thing that would have to be given back
+	return n, err
+}
+
+// start sets the rooms going.
+func (n *Node) start() (*Node, error) {
+	go n.live(n.orchestrator.HandleSignals())
+	err := n.open()
+	if err != nil && n.orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err}) {
 		<-n.gone
 		return nil, err
 	}
 	return n, nil
-}
-
-// build makes the rooms. What it leaves behind on an error needs no shutdown: nothing runs yet.
-func (n *Node) build() error {
-	id, err := loadIdentity(n.config.KeyFile)
-	if err != nil {
-		return err
-	}
-	n.neighborhood, err = neighborhood.New(neighborhood.Config{
-		Identity: id, Neighbors: n.config.Neighbors, Logger: n.config.Logger.With("room", "neighborhood"),
-	})
-	if err != nil {
-		return err
-	}
-	n.pool, err = streams.New(streams.Config{
-		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Logger: n.config.Logger.With("room", "streams"),
-	})
-	if err != nil {
-		return err
-	}
-	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Alarm: n.config.Alarm, InsistAfter: n.config.InsistAfter,
-		Node: view{n}, Logger: n.config.Logger.With("room", "ui"),
-	})
-	if err != nil {
-		return err
-	}
-	n.uiAddress, err = n.gateway.Listen(n.config.UI)
-	return err
 }
 
 func loadIdentity(keyFile string) (*identity.Identity, error) {
