@@ -114,6 +114,7 @@ func TestExitCodesAndErr(t *testing.T) {
 	failure := Command{Err: errBroken}
 	signalled := &Command{Signal: syscall.SIGTERM}
 	none := []ComponentReport(nil)
+	both := []ComponentReport{polite, failed}
 	type errs = []error
 	for name, test := range map[string]struct {
 		edge       Transition
@@ -126,11 +127,12 @@ func TestExitCodesAndErr(t *testing.T) {
 		"fine":            {normal, Command{}, nil, none, ExitOK, nil, nil},
 		"polite":          {normal, Command{}, nil, []ComponentReport{polite}, ExitOK, nil, nil},
 		"failure":         {normal, failure, nil, none, ExitFailure, errs{errBroken}, errs{ErrAlarm}},
-		"failed":          {normal, Command{}, nil, []ComponentReport{polite, failed}, ExitImpolite, errs{errBroken}, errs{ErrQuiesceLate}},
+		"failed":          {normal, Command{}, nil, both, ExitImpolite, errs{errBroken}, errs{ErrQuiesceLate}},
 		"failed beats it": {normal, failure, nil, []ComponentReport{failed}, ExitImpolite, errs{errBroken}, nil},
 		"panicked":        {normal, Command{}, nil, []ComponentReport{panicked}, ExitImpolite, errs{errBroken}, nil},
 		"insisted":        {normal, Command{}, nil, []ComponentReport{insisted}, ExitImpolite, errs{ErrInsist}, nil},
-		"alarm":           {alarm, failure, nil, []ComponentReport{hung, failed}, ExitAlarm, errs{ErrAlarm, errBroken}, errs{ErrForced}},
+		"alarm":           {alarm, failure, nil, none, ExitAlarm, errs{ErrAlarm, errBroken}, errs{ErrForced}},
+		"alarm, hung":     {alarm, Command{}, nil, []ComponentReport{hung}, ExitAlarm, errs{ErrAlarm, ErrInsist}, nil},
 		"alarm, all fine": {alarm, Command{}, nil, none, ExitAlarm, errs{ErrAlarm}, nil},
 		"forced":          {alarm, Command{}, &Command{}, none, ExitAlarm, errs{ErrForced}, errs{ErrAlarm}},
 		"by a signal":     {alarm, Command{}, signalled, []ComponentReport{hung}, 143, errs{ErrForced}, errs{ErrAlarm}},

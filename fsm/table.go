@@ -16,6 +16,8 @@ type Transition struct {
 // Table is a machine as the list of its transitions.
 type Table []Transition
 
+//go:generate go test -run TestDiagramFiles -update .
+
 // table is the whole machine. The engine, the core, the diagrams and the tests
 // are all made from it.
 var table = Table{

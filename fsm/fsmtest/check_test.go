@@ -1,0 +1,108 @@
+package fsmtest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farewell-node/farewell/fsm"
+)
+
+// Every promise that is broken in a report is found.
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	event := func(r *fsm.Report, kind fsm.Kind, id fsm.ID) int { return find(r, kind, id) }
+	for name, test := range map[string]struct {
+		harm func(c *Case)
+		want string
+	}{
+		"not terminated": {func(c *Case) { c.Report.State = fsm.AwaitingAcks }, "AwaitingAcks after"},
+		"late":           {func(c *Case) { c.Report.Took += time.Hour }, "with an alarm of"},
+		"lost":           {func(c *Case) { c.Report.Components = c.Report.Components[1:] }, "registered were"},
+		"outcome":        {func(c *Case) { c.Report.Components[1].Outcome = fsm.OutcomeSkipped }, "its outcome is skipped"},
+		"insisted":       {func(c *Case) { c.Report.Components[1].Insisted = true }, "insisted upon 0 times"},
+		"acked twice": {func(c *Case) {
+			c.Report.Events = append(c.Report.Events, fsm.Event{Kind: fsm.Acked, From: "a"})
+		}, "acked 2 times"},
+		"barrier": {func(c *Case) {
+			c.Report.Events[event(c.Report, fsm.Withdrawn, "")].From = "x"
+		}, "before the withdrawal"},
+		"order": {func(c *Case) {
+			i, j := event(c.Report, fsm.Acked, "a"), event(c.Report, fsm.Started, "b")
+			c.Report.Events[i], c.Report.Events[j] = c.Report.Events[j], c.Report.Events[i]
+		}, "b started before a was done"},
+		"sequence":  {func(c *Case) { c.Report.Events[2].Seq = 7 }, "event 2 is number 7"},
+		"time":      {func(c *Case) { c.Report.Events[0].At = c.Report.Began.Add(time.Hour) }, "event 1 is number 1"},
+		"undrawn":   {func(c *Case) { c.Report.Events[0].State = fsm.AwaitingAcks }, "not drawn"},
+		"edge":      {func(c *Case) { c.Report.Edge.On = fsm.Timeout }, "the log ends"},
+		"exit code": {func(c *Case) { c.Report.ForcedBy = &fsm.Command{Signal: 9} }, "documented is 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, ids := polite(t)
+				if err := check(c, ids); err != nil {
+					t.Fatalf("nothing is wrong, and yet: %v", err)
+				}
+				test.harm(&c)
+				if err := check(c, ids); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %s", err, test.want)
+				}
+			})
+		})
+	}
+}
+
+// polite is a case that may be harmed.
+func polite(t *testing.T) (Case, []fsm.ID) {
+	m, err := Matrix{Setup: func(r Registrar) error {
+		return errors.Join(
+			r.Register("w", nil, fsm.Withdraws()), r.Register("a", nil), r.Register("b", nil, fsm.After("a")),
+		)
+	}}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen Case
+	m.Invariants = append(m.Invariants, func(c Case) error { seen = c; return nil })
+	ids := []fsm.ID{"w", "a", "b"}
+	if err := m.run(ids, []Behavior{AcksAtOnce, AcksSlowly, AcksAtOnce}); err != nil {
+		t.Fatal(err)
+	}
+	r := *seen.Report
+	r.Components, r.Events = slices.Clone(r.Components), slices.Clone(r.Events)
+	seen.Report = &r
+	return seen, ids
+}
+
+func TestMatrixRefuses(t *testing.T) {
+	if _, err := (Matrix{}).withDefaults(); err == nil {
+		t.Error("a matrix without Setup")
+	}
+	broken := errors.New("broken")
+	m, _ := Matrix{Setup: func(Registrar) error { return broken }}.withDefaults()
+	if _, err := m.components(); !errors.Is(err, broken) {
+		t.Errorf("Setup's error: %v", err)
+	}
+	if err := m.run(nil, nil); !errors.Is(err, broken) {
+		t.Errorf("Setup's error in a case: %v", err)
+	}
+	m.Config.Alarm = -1
+	if _, err := m.components(); err == nil {
+		t.Error("a bad config")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := Matrix{
+			Setup:      func(r Registrar) error { return r.Register("a", nil) },
+			Invariants: []func(Case) error{func(Case) error { return broken }},
+		}.withDefaults()
+		err := m.run([]fsm.ID{"a"}, []Behavior{IgnoresInsist})
+		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "a ignores insist:") {
+			t.Errorf("a broken invariant: %v", err)
+		}
+	})
+	if text := Behavior(99).String(); text != "unknown(99)" {
+		t.Error(text)
+	}
+}

@@ -1,0 +1,163 @@
+package fsmtest_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/farewell-node/farewell/fsm/fsmtest"
+)
+
+const turnstileDrawing = `stateDiagram-v2
+    [*] --> Locked
+    Locked --> Unlocked: Coin
+    Unlocked --> Unlocked: Coin
+    Unlocked --> Locked: Push
+    Locked --> Broken: Kick
+    Broken --> [*]
+`
+
+// turnstile is a machine by table; its faults are put in by the tests.
+type turnstile struct {
+	state string
+	table map[[2]string]string
+	wedge bool // a refusal breaks it
+}
+
+func newTurnstile() *turnstile {
+	return &turnstile{state: "Locked", table: map[[2]string]string{
+		{"Locked", "Coin"}: "Unlocked", {"Unlocked", "Coin"}: "Unlocked", {"Unlocked", "Push"}: "Locked",
+		{"Locked", "Kick"}: "Broken",
+	}}
+}
+
+func (m *turnstile) State() string { return m.state }
+
+func (m *turnstile) Fire(event string) error {
+	to, ok := m.table[[2]string{m.state, event}]
+	switch {
+	case to == "panic":
+		panic("oh no")
+	case !ok && m.wedge:
+		clear(m.table)
+	}
+	if !ok {
+		return fmt.Errorf("%s in state %s", event, m.state)
+	}
+	moved := strings.TrimSuffix(to, ", refused")
+	m.state = moved
+	if moved != to {
+		return errors.New("refused, and moved")
+	}
+	return nil
+}
+
+func parse(t *testing.T, drawing string) *fsmtest.Diagram {
+	t.Helper()
+	d, err := fsmtest.Parse(drawing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDrive(t *testing.T) {
+	d := parse(t, turnstileDrawing)
+	coverage := d.Test(t, func() fsmtest.Machine { return newTurnstile() }, "Coin", "Hammer")
+	want := fsmtest.Coverage{States: 3, AllStates: 3, Edges: 4, AllEdges: 4, Refused: 8, Paths: 4}
+	if coverage != want {
+		t.Errorf("covered %+v, want %+v", coverage, want)
+	}
+}
+
+func TestDriveFindsWhatIsWrong(t *testing.T) {
+	for name, test := range map[string]struct {
+		drawing string
+		also    []string
+		fault   func(*turnstile)
+		want    string
+	}{
+		"undrawn": {
+			"", nil, func(m *turnstile) { m.table[[2]string{"Unlocked", "Kick"}] = "Broken" },
+			"fsmtest: after Locked --Coin--> Unlocked: undrawn transition Unlocked --Kick--> Broken",
+		},
+		"undrawn event": {
+			"",
+			[]string{"Hammer"},
+			func(m *turnstile) { m.table[[2]string{"Locked", "Hammer"}] = "Broken" },
+			"fsmtest: after the start: undrawn transition Locked --Hammer--> Broken",
+		},
+		"drawn, refused": {
+			"", nil, func(m *turnstile) { delete(m.table, [2]string{"Unlocked", "Push"}) },
+			"fsmtest: after Locked --Coin--> Unlocked: Unlocked --Push--> Locked is drawn, and refused: Push in state Unlocked",
+		},
+		"elsewhere": {
+			"", nil, func(m *turnstile) { m.table[[2]string{"Locked", "Kick"}] = "Unlocked" },
+			"fsmtest: after the start and Kick: the state is Unlocked, drawn is Broken",
+		},
+		"refused, moved": {
+			"", nil, func(m *turnstile) { m.table[[2]string{"Broken", "Coin"}] = "Locked, refused" },
+			"fsmtest: after Locked --Kick--> Broken: Coin in state Broken was refused, and led to Locked",
+		},
+		"wedged": {
+			"", nil, func(m *turnstile) { m.wedge = true },
+			"fsmtest: after the start: Locked --Coin--> Unlocked is drawn, and refused: Coin in state Locked",
+		},
+		"panic": {
+			"", nil, func(m *turnstile) { m.table[[2]string{"Broken", "Push"}] = "panic" },
+			"fsmtest: after Locked --Kick--> Broken: Push in state Broken: panic: oh no",
+		},
+		"initial": {
+			"", nil, func(m *turnstile) { m.state = "Unlocked" },
+			"fsmtest: after the start: the state is Unlocked, drawn is Locked",
+		},
+		"unreachable": {
+			turnstileDrawing + "Lost --> Locked: Find", nil, func(*turnstile) {},
+			"fsmtest: no path leads to state Lost",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.drawing == "" {
+				test.drawing = turnstileDrawing
+			}
+			_, err := parse(t, test.drawing).Drive(func() fsmtest.Machine {
+				m := newTurnstile()
+				test.fault(m)
+				return m
+			}, test.also...)
+			if err == nil || !strings.Contains(err.Error()+"\n", test.want+"\n") {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+// In a complete diagram of n states the number of simple paths is known.
+func TestPathsOfACompleteDiagram(t *testing.T) {
+	drawing := "stateDiagram-v2\n[*] --> S0\n"
+	for from := range 5 {
+		for to := range 5 {
+			if from != to && to != 0 {
+				drawing += fmt.Sprintf("S%d --> S%d: to%d\n", from, to, to)
+			}
+		}
+	}
+	d := parse(t, drawing)
+	simple := 0
+	for _, path := range d.Paths(fsmtest.MaxPaths) {
+		visited := map[string]bool{d.Initial: true}
+		for _, e := range path {
+			visited[e.To] = true
+		}
+		if len(visited) == len(path)+1 {
+			simple++
+		}
+	}
+	if want := 4 + 4*3 + 4*3*2 + 4*3*2*1; simple != want {
+		t.Errorf("%d simple paths, want %d", simple, want)
+	}
+	if got := len(d.Paths(7)); got != 7 {
+		t.Errorf("%d paths, the limit is 7", got)
+	}
+}
