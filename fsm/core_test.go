@@ -1,0 +1,358 @@
+package fsm
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var exploreAll = flag.Bool("explore-all", false, "explore all graphs of 4 components with all sets of Quiesces: minutes")
+
+// dags counts the acyclic digraphs of n labelled nodes, by Robinson's recurrence.
+func dags(n int) int {
+	if n == 0 {
+		return 1
+	}
+	sum, sign := 0, 1
+	for k := 1; k <= n; k++ {
+		sum += sign * choose(n, k) << (k * (n - k)) * dags(n-k)
+		sign = -sign
+	}
+	return sum
+}
+
+func choose(n, k int) int {
+	if k == 0 {
+		return 1
+	}
+	return n * choose(n-1, k-1) / k
+}
+
+// legal graphs: some k components withdraw, in any acyclic order among them, the
+// others too, and any edges lead from the former to the latter.
+func legalCount(n int) (sum int) {
+	for k := range n + 1 {
+		sum += choose(n, k) * dags(k) * dags(n-k) << (k * (n - k))
+	}
+	return sum
+}
+
+func TestGraphsAreAsManyAsTheorySays(t *testing.T) {
+	for n := range maxNodes + 1 {
+		if got, want := len(legalGraphs(n)), legalCount(n); got != want {
+			t.Errorf("%d components: %d graphs, want %d", n, got, want)
+		}
+	}
+	if got := []int{dags(0), dags(1), dags(2), dags(3), dags(4)}; !slices.Equal(got, []int{1, 1, 3, 25, 543}) {
+		t.Errorf("acyclic digraphs: %d, want OEIS A003024", got)
+	}
+	unlabelled := 0
+	for _, s := range legalGraphs(4) {
+		if _, least := s.orbit(); least && s.withdraws == 0 {
+			unlabelled++
+		}
+	}
+	if unlabelled != 31 {
+		t.Errorf("%d acyclic digraphs of 4 nodes up to isomorphism, want 31 of OEIS A003087", unlabelled)
+	}
+}
+
+// Registration accepts exactly the graphs that are explored.
+func TestRegistrationAcceptsExactlyTheLegalGraphs(t *testing.T) {
+	accepted := 0
+	for n := range 4 {
+		digraphs(n, func(s shape) {
+			o, _ := orchestrator(t, Config{})
+			err := s.register(o)
+			if (err == nil) != s.legal() {
+				t.Errorf("graph %+v: legal %v, but %v", s, s.legal(), err)
+			}
+			if err == nil {
+				accepted++
+			}
+		})
+	}
+	if want := legalCount(0) + legalCount(1) + legalCount(2) + legalCount(3); accepted != want {
+		t.Errorf("%d graphs accepted, want %d", accepted, want)
+	}
+}
+
+func (s shape) register(o *Orchestrator) error {
+	for i := range s.n {
+		var options []Option
+		for j := range i {
+			if s.edge(j, i) {
+				options = append(options, After(ID(rune('a'+j))))
+			}
+			if s.edge(i, j) {
+				options = append(options, Before(ID(rune('a'+j))))
+			}
+		}
+		if bit(s.withdraws, i) {
+			options = append(options, Withdraws())
+		}
+		if err := o.Register(ID(rune('a'+i)), returns(nil), options...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// With nothing but a request and acks the reachable states are Running and one
+// for each set of acks that is closed under the order, in which those who
+// withdraw come before the others: the order ideals.
+func TestStatesAreOrderIdeals(t *testing.T) {
+	x := explorer{only: []inputKind{requested, acked}}
+	want := 0
+	for n := range maxNodes + 1 {
+		for _, s := range legalGraphs(n) {
+			want += 1 + s.ideals()
+			if err := x.explore(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if x.states != want {
+		t.Errorf("%d states, want %d", x.states, want)
+	}
+	t.Logf("%d graphs, %d states", x.graphs, x.states)
+}
+
+func (s shape) ideals() (count int) {
+	for set := range uint8(1) << s.n {
+		closed := true
+		for i := range s.n {
+			before := s.before(i)
+			if !bit(s.withdraws, i) {
+				before |= s.withdraws
+			}
+			if bit(set, i) && before&^set != 0 {
+				closed = false
+			}
+		}
+		if closed {
+			count++
+		}
+	}
+	return count
+}
+
+// The core moves along the edges of the table, along all of them and no others,
+// and the engine takes exactly the same ones.
+func TestCoreAndEngineAgree(t *testing.T) {
+	var x explorer
+	if err := x.exploreUpTo(2); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(x.edges), len(table); got != want {
+		t.Errorf("the core took %v, drawn are %v", slices.Collect(maps.Keys(x.edges)), table)
+	}
+	for state := Running; state <= Terminated; state++ {
+		for kind := ShutdownRequested; kind <= Timeout; kind++ {
+			m := NewMachine()
+			for _, k := range []Kind{ShutdownRequested, Withdrawn, AllAcked}[:state] {
+				if _, err := m.Fire(k); err != nil {
+					t.Fatal(err)
+				}
+			}
+			taken, err := m.Fire(kind)
+			if (err == nil) != x.edges[Transition{state, kind, taken.To}] {
+				t.Errorf("%s in %s: the engine says %v, %v", kind, state, taken, err)
+			}
+		}
+	}
+}
+
+// A field that the key of a situation forgets would hide states.
+func TestKeyKnowsAllFields(t *testing.T) {
+	if n, c := reflect.TypeFor[node]().NumField(), reflect.TypeFor[core]().NumField(); n != 5 || c != 7 {
+		t.Errorf("node has %d fields and core %d: add the new ones to situation.key", n, c)
+	}
+}
+
+// mutants are cores with one mistake: the text on the left replaced by that on
+// the right. The exploration has to catch each.
+var mutants = []struct{ name, from, to string }{
+	{"an ack releases nobody", "c.emit(Acked, who, nobody)\n\tc.pass(who)", "c.emit(Acked, who, nobody)"},
+	{"an insist releases nobody", "c.emit(Insisted, who, nobody)\n\t\tc.pass(who)", "c.emit(Insisted, who, nobody)"},
+	{"an ack is not recorded", "\tc.emit(Acked, who, nobody)\n", ""},
+	{"an ack counts twice", "if n.phase != running {\n\t\treturn\n\t}", "if n.phase == waiting {\n\t\treturn\n\t}"},
+	{"an ack of nobody counts", "if n.phase != running {\n\t\treturn\n\t}", "if n.phase == done {\n\t\treturn\n\t}"},
+	{"acks are not counted", "\tc.unacked--\n", ""},
+	{"Quiesce holds nobody", "n.waits > 0 || n.quiescing ||", "n.waits > 0 ||"},
+	{"Withdrawing holds nobody", "|| (c.state == Withdrawing && !c.graph.withdraws[who])", ""},
+	{"the order holds nobody", "held := n.waits > 0 ||", "held :="},
+	{"one of the order is enough", "held := n.waits > 0 ||", "held := n.waits > 1 ||"},
+	{"the late are held too", "(held && !c.late)", "held"},
+	{"started twice", "if n.phase != waiting || (held", "if n.phase == done || (held"},
+	{"late before insisted", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.late = true\n\tc.insistUponAll()\n"},
+	{"nobody is late", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.insistUponAll()\n"},
+	{"the polite time insists upon nobody", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.late = true\n"},
+	{"the late are not started", "\t\tc.move(Withdrawn)\n\t}\n\tc.startReady(nobody)\n", "\t\tc.move(Withdrawn)\n\t}\n"},
+	{"Withdrawing outlasts the polite time", "if c.state == Withdrawing {\n\t\tc.move(Withdrawn)\n\t}\n", ""},
+	{"insisted upon twice", "n.phase == running && !n.insisted", "n.phase == running"},
+	{"insisted upon when done", "n.phase == running && !n.insisted", "n.phase != waiting && !n.insisted"},
+	{"the late are never insisted upon", "case lateOver:\n\t\tc.insistUponAll()", "case lateOver:"},
+	{"one who withdraws is enough", "c.leaving == 0", "c.leaving <= 1"},
+	{"all leave", "if c.graph.withdraws[who] {\n\t\tc.leaving--\n\t}", "c.leaving--"},
+	{"let go twice", "if n.passed {\n\t\treturn\n\t}", ""},
+	{"terminated too early", "c.unacked == 0", "c.unacked <= 1"},
+	{"never terminated", "c.unacked == 0", "c.unacked < 0"},
+	{"the second request counts", "if c.state != Running {\n\t\treturn // the first request wins\n\t}", ""},
+	{"who withdraws is not started", "c.move(ShutdownRequested)\n\tc.startReady(nobody)", "c.move(ShutdownRequested)"},
+	{"the others are not started", "c.move(Withdrawn)\n\tc.startReady(last)", "c.move(Withdrawn)\n\t_ = last"},
+	{"started for the wrong reason", "c.move(Withdrawn)\n\tc.startReady(last)", "c.move(Withdrawn)\n\tc.startReady(last * 0)"},
+	{"a force in Running starts them", "c.move(ShutdownRequested) // and", "c.begin() // and"},
+	{"a force is not recorded", "\tc.emit(Forced, nobody, nobody)\n", ""},
+	{"a force is as an insist", "c.emit(Forced, nobody, nobody)\n\tc.move(Timeout)", "c.endPolite()"},
+	{"the alarm only insists", "case alarmFired:\n\t\tc.move(Timeout)", "case alarmFired:\n\t\tc.insistUponAll()"},
+	{"something follows the end", "c.state == Terminated || (c.state == Running", "(c.state == Running"},
+	{"Quiesce's end starts nobody", "c.nodes[who].quiescing = false\n\t\tc.start(who, who)", "c.nodes[who].quiescing = false"},
+	{"a late Quiesce is waited for", "\t\t\tc.quiesced(i)\n", ""},
+	{"a late Quiesce is not recorded", "\t\t\tc.emit(Quiesced, i, nobody)\n", ""},
+	{"Before is forgotten", "\t\tc.nodes[n].waits++\n", ""},
+	{"who passed is said to hold", "if !c.nodes[p].passed {", "if c.nodes[p].passed {"},
+}
+
+// The full exploration runs in a program of its own: it has one goroutine, so
+// that the race detector would slow it down tenfold to find nothing. The same
+// program explores the mutants.
+func TestExploration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	results := strings.Split(strings.TrimSpace(runExplorer(t)), "\n")
+	if len(results) != 3+len(mutants) {
+		t.Fatalf("%d results: %s", len(results), results)
+	}
+	small, classes, caught := results[0], results[1], results[3:]
+	t.Logf("up to 3 components, with every set of Quiesces: %s", small)
+	t.Logf("4 components up to isomorphism: %s", classes)
+	t.Logf("4 components, all: %s", results[2])
+	graphs := legalCount(0) + legalCount(1)<<1 + legalCount(2)<<2 + legalCount(3)<<3
+	if !strings.HasPrefix(small, fmt.Sprintf("%d graphs, ", graphs)) {
+		t.Errorf("explored %s, want %d graphs", small, graphs)
+	}
+	if !strings.Contains(classes, fmt.Sprintf(", stand for %d graphs", legalCount(4))) {
+		t.Errorf("explored %s, want them to stand for %d graphs", classes, legalCount(4))
+	}
+	for i, m := range mutants {
+		if caught[i] == "survived" {
+			t.Errorf("mutant not caught: %s", m.name)
+		}
+		t.Logf("mutant: %s: %.140s", m.name, caught[i])
+	}
+}
+
+// runExplorer makes one module of the core, the explorer and the mutants, each a
+// package, and runs it.
+func runExplorer(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	imports, calls := "", ""
+	source := readFile(t, "core.go")
+	for i := range len(mutants) + 1 {
+		name, text := fmt.Sprintf("m%02d", i), source
+		if i > 0 {
+			m := mutants[i-1]
+			if strings.Count(source, m.from) != 1 {
+				t.Fatalf("mutant %q: its text stands in core.go %d times", m.name, strings.Count(source, m.from))
+			}
+			text = strings.Replace(source, m.from, m.to, 1)
+			calls += fmt.Sprintf("\tfmt.Println(%s.Mutant())\n", name)
+		}
+		imports += fmt.Sprintf("\t%q\n", "explorer/"+name)
+		writeFile(t, filepath.Join(dir, name, "core.go"), rename(text, name))
+		for _, file := range []string{"names.go", "table.go", "explore_test.go"} {
+			to := strings.Replace(file, "_test", "", 1)
+			writeFile(t, filepath.Join(dir, name, to), rename(readFile(t, file), name))
+		}
+		writeFile(t, filepath.Join(dir, name, "export.go"), "package "+name+exported)
+	}
+	writeFile(t, filepath.Join(dir, "go.mod"), "module explorer\n\ngo 1.26\n")
+	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nimport (\n\t\"fmt\"\n"+imports+")\n\nfunc main() {\n"+
+		fmt.Sprintf("\tm00.Explore(%v)\n", *exploreAll)+calls+"}\n")
+	program := filepath.Join(dir, "explorer.exe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, ".")
+	build.Dir, build.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// exported is what main needs of each package.
+const exported = `
+
+import "fmt"
+
+func Explore(all bool) {
+	var x, y, z explorer
+	err := x.exploreUpTo(3)
+	fmt.Printf("%d graphs, %d states, %d steps, %v\n", x.graphs, x.states, x.steps, err)
+	check(err)
+	classes, graphs, err := y.exploreClasses(4, 0)
+	fmt.Printf("%d classes, %d states, %d steps, stand for %d graphs, %v\n", classes, y.states, y.steps, graphs, err)
+	check(err)
+	if !all {
+		fmt.Println("left out without -explore-all")
+		return
+	}
+	err = z.exploreUpTo(4)
+	fmt.Printf("%d graphs, %d states, %d steps, %v\n", z.graphs, z.states, z.steps, err)
+	check(err)
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func Mutant() string {
+	var x explorer
+	if err := x.exploreUpTo(2); err != nil {
+		return err.Error()
+	}
+	for _, s := range legalGraphs(3) {
+		if err := x.explore(s); err != nil {
+			return err.Error()
+		}
+	}
+	return "survived"
+}
+`
+
+func rename(source, name string) string {
+	return strings.Replace(source, "package fsm\n", "package "+name+"\n", 1)
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
