@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,7 +16,15 @@ import (
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// childVariable turns this binary into the other process of a benchmark.
+const childVariable = "FAREWELL_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(childVariable); kind != "" {
+		respond(kind == "tls")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds waits for events that come in milliseconds on an idle machine.
 const patience = 60 * time.Second

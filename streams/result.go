@@ -54,13 +54,11 @@ type Result struct {
 }
 
 func (r Result) String() string {
-	text := fmt.Sprintf("%v %s in %v, %d bytes written, %d unwritten",
+	return fmt.Sprintf("%v %s in %v, %d bytes written, %d unwritten",
 		r.Peer, r.Outcome, r.Took.Round(time.Microsecond), r.Traffic.Written, r.Traffic.Unwritten())
-	if r.Err != nil {
-		text += ": " + r.Err.Error()
-	}
-	return text
 }
+
+func (r Result) err() error { return fmt.Errorf("streams: %v: %w", r, r.Err) }
 
 // result describes a stream that has ended, or is cut short.
 func (s *stream) result() Result {

@@ -107,15 +107,21 @@ func (p *Pool) awaitClosed(ctx context.Context) error {
 	}
 }
 
-// verdict is an error if any stream was cut or reset.
+// verdict is an error if any stream was cut or reset. It names the first few.
 func (p *Pool) verdict() error {
+	const named = 10
 	var errs []error
+	failed := 0
 	for _, r := range p.Results() {
-		if r.Outcome == Cut || r.Outcome == Reset {
-			err := r.Err
-			r.Err = nil
-			errs = append(errs, fmt.Errorf("streams: %v: %w", r, err))
+		if r.Outcome != Cut && r.Outcome != Reset {
+			continue
 		}
+		if failed++; failed <= named {
+			errs = append(errs, r.err())
+		}
+	}
+	if failed > named {
+		errs = append(errs, fmt.Errorf("streams: and %d more", failed-named))
 	}
 	return errors.Join(errs...)
 }

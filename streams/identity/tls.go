@@ -51,6 +51,8 @@ func (i *Identity) baseTLS() *tls.Config {
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{protocol},
 		SessionTicketsDisabled: true,
+		// Small records make the first bytes of a web page show sooner; here they only cost system calls.
+		DynamicRecordSizingDisabled: true,
 	}
 }
 
