@@ -37,7 +37,9 @@ type conn struct {
 	gateway  *Gateway
 	ws       *websocket.Conn
 	out      *outbox
-	watching bool     // guarded by the gateway's mu, as is
+	sentAway bool     // what comes is not listened to any more; the reader's own
+	admitted bool     // guarded by the gateway's mu, as is all below; written by the reader alone
+	watching bool     // it is told of events
 	asked    []uint64 // the contextIds under which it has asked for the shutdown
 }
 
@@ -48,15 +50,16 @@ func (c *conn) read() {
 	defer c.out.close()
 	c.ws.SetReadLimit(c.gateway.limits.message)
 	pace := rate.NewLimiter(c.gateway.limits.rate, c.gateway.limits.burst)
-	for refused := false; ; {
+	for {
 		kind, data, err := c.ws.ReadMessage()
 		switch {
 		case err != nil:
 			return
-		case refused || kind != websocket.TextMessage: // binary frames are ignored
+		case c.sentAway || kind != websocket.TextMessage: // binary frames are ignored
 		case !utf8.Valid(data): // RFC 6455, section 8.1
-			c.out.put(item{close: websocket.CloseInvalidFramePayloadData})
-			refused = true
+			c.sendAway(websocket.CloseInvalidFramePayloadData)
+		case !c.admitted:
+			c.admit(data)
 		default:
 			c.receive(data)
 		}
@@ -103,6 +106,12 @@ func (c *conn) writeItem(i item) error {
 		i.written.Add(1)
 	}
 	return err
+}
+
+// sendAway ends the conversation: a close frame is the last that the UI is sent.
+func (c *conn) sendAway(code int) {
+	c.sentAway = true
+	c.out.put(item{close: code})
 }
 
 func (c *conn) send(m wire.Message) {

@@ -2,7 +2,10 @@ package ui
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"maps"
+	"net"
 	"slices"
 	"time"
 
@@ -58,11 +61,11 @@ type goodbye struct {
 
 func (g *Gateway) newGoodbye(report *fsm.Report) *goodbye {
 	payload := wire.JSON(Goodbye{Report: report, Farewells: g.node.Farewells()})
-	words := "the process leaves: " + report.Summary()
+	words := logPayload{"the process leaves: " + report.Summary(), levelName(slog.LevelWarn)}
 	b := &goodbye{
 		payload:     payload,
 		forWatchers: prepare(wire.Message{Opcode: wire.Goodbye, Payload: payload}),
-		forOthers:   prepare(logMessage(levelWarn, words)),
+		forOthers:   prepare(logMessage(words)),
 	}
 	b.forWatchers.written, b.forOthers.written = &g.told, &g.told
 	return b
@@ -90,10 +93,8 @@ func (g *Gateway) closeDoor() {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
-	if g.listener != nil {
-		if err := g.listener.Close(); err != nil {
-			g.logger.Debug("ui: close listener", "error", err)
-		}
+	if err := g.closeListener(); err != nil && !errors.Is(err, net.ErrClosed) {
+		g.logger.Warn("ui: the listener was not closed", "error", err)
 	}
 }
 
@@ -110,7 +111,7 @@ func (g *Gateway) tell(b *goodbye) {
 	}
 	for c := range g.conns {
 		switch {
-		case len(c.asked) > 0:
+		case len(c.asked) > 0 || !c.admitted:
 		case c.watching:
 			c.out.put(b.forWatchers)
 		default:

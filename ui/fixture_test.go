@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,13 +88,17 @@ type fixture struct {
 
 // virtual runs a gateway on pipes. To be called in a bubble.
 func virtual(t testing.TB, node ui.Node, config fsm.Config) *fixture {
-	p := newPipes()
 	f := newFixture(t, node, config)
+	f.runVirtually()
+	return f
+}
+
+func (f *fixture) runVirtually() {
+	p := newPipes()
 	f.gateway.ServeOn(p)
 	f.dialer.NetDialContext = p.dial
 	f.url = "ws://localhost/"
 	f.run()
-	return f
 }
 
 // real runs a gateway on a real socket.
@@ -221,6 +226,14 @@ func (p *peer) expect(want string) {
 	if got := p.next(); got != want {
 		p.t.Fatalf("got  %s\nwant %s", got, want)
 	}
+}
+
+func parseJSON(t testing.TB, data []byte) (value map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(data, &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 // ask sends a request for the shutdown.

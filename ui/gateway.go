@@ -28,6 +28,15 @@ type Config struct {
 	Alarm, InsistAfter time.Duration
 	// Node is what UIs are shown of the node; nil in a process that is none.
 	Node Node
+	// Log is what UIs are shown of the log, if it is not nil.
+	Log *LogHandler
+	// Token is what a UI must show first, if it is not empty: at least 16
+	// characters. Existing UIs cannot do it.
+	Token string
+	// CloseListener closes the listener of a server that the gateway is mounted on
+	// (see [Gateway.ServeHTTP]). It is called when the machine is terminated, and
+	// must not wait for connections.
+	CloseListener func() error
 	// Logger is told of what fails; slog.Default() if nil.
 	Logger *slog.Logger
 }
@@ -38,22 +47,26 @@ type Gateway struct {
 	alarm, insistAfter time.Duration
 	node               Node
 	isNode             bool
+	log                *LogHandler
+	token              string
 	logger             *slog.Logger
 	limits             limits
 	began              time.Time
 	listener           net.Listener // nil without Listen
+	closeListener      func() error
 	uisGone            sync.WaitGroup
 	answered, told     atomic.Int64
 
-	mu       sync.Mutex
-	reserved int // connected, or in the handshake
-	conns    map[*conn]struct{}
-	changed  chan struct{} // has room for one: a UI asked or hung up
-	closed   bool          // no UI comes in any more
-	cutOff   bool          // nobody is served any more
-	events   []item        // all so far, for those who watch
-	stage    Stage         // what UIs were told last, or NotConnected
-	goodbye  *goodbye      // once it is known
+	mu        sync.Mutex
+	reserved  int // connected, or in the handshake
+	conns     map[*conn]struct{}
+	changed   chan struct{} // has room for one: a UI asked or hung up
+	closed    bool          // no UI comes in any more
+	cutOff    bool          // nobody is served any more
+	events    []item        // all so far, for those who watch
+	lastLines []logPayload  // of the log
+	stage     Stage         // what UIs were told last, or NotConnected
+	goodbye   *goodbye      // once it is known
 }
 
 // New returns a gateway that listens nowhere yet.
@@ -61,13 +74,23 @@ func New(config Config) (*Gateway, error) {
 	if config.Orchestrator == nil {
 		return nil, errors.New("ui: config: no orchestrator")
 	}
+	if n := len(config.Token); n > 0 && n < minToken {
+		return nil, fmt.Errorf("ui: config: the token has %d characters, and needs %d", n, minToken)
+	}
 	g := &Gateway{
 		orchestrator: config.Orchestrator, alarm: config.Alarm, insistAfter: config.InsistAfter,
-		node: config.Node, isNode: config.Node != nil, logger: config.Logger, limits: defaultLimits, began: time.Now(),
+		node: config.Node, isNode: config.Node != nil, log: config.Log, token: config.Token, logger: config.Logger,
+		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
 		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected,
 	}
 	if !g.isNode {
 		g.node = noNode{}
+	}
+	if g.log == nil {
+		g.log = &LogHandler{} // which no line comes from
+	}
+	if g.closeListener == nil {
+		g.closeListener = func() error { return nil }
 	}
 	if g.logger == nil {
 		g.logger = slog.Default()
@@ -89,6 +112,11 @@ func (g *Gateway) Run(ctx context.Context) (*End, error) {
 	stop := g.accept()
 	defer stop()
 	defer g.cut()
+	showing, hide := context.WithCancel(ctx)
+	var shown sync.WaitGroup
+	shown.Go(func() { g.forwardLog(showing) })
+	defer shown.Wait()
+	defer hide()
 	g.follow(ctx)
 	report, err := g.orchestrator.Wait(ctx)
 	if err != nil {
@@ -162,7 +190,9 @@ func (g *Gateway) ConnectionChanged() {
 // broadcast tells all UIs but those that are too slow. The caller holds mu.
 func (g *Gateway) broadcast(i item) {
 	for c := range g.conns {
-		c.out.offer(i, g.limits.queue)
+		if c.admitted {
+			c.out.offer(i, g.limits.queue)
+		}
 	}
 }
 
@@ -196,11 +226,28 @@ func (g *Gateway) serve(ws *websocket.Conn) {
 		return
 	}
 	g.conns[c] = struct{}{}
-	if g.goodbye != nil {
-		c.out.put(g.goodbye.forOthers)
+	if g.token == "" {
+		g.letIn(c)
+	} else {
+		_ = ws.SetReadDeadline(time.Now().Add(tokenTime)) // always nil
 	}
 	g.uisGone.Go(c.read)
 	g.uisGone.Go(c.write)
+}
+
+// welcome lets a UI in that has shown the token.
+func (g *Gateway) welcome(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.letIn(c)
+}
+
+// letIn lets a UI ask and be told. The caller holds mu.
+func (g *Gateway) letIn(c *conn) {
+	c.admitted = true
+	if g.goodbye != nil {
+		c.out.put(g.goodbye.forOthers)
+	}
 }
 
 func (g *Gateway) remove(c *conn) {
@@ -223,22 +270,6 @@ func (g *Gateway) uis() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.conns)
-}
-
-// watch lets a UI have the events so far, and all that come.
-func (g *Gateway) watch(c *conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c.watching {
-		return
-	}
-	c.watching = true
-	for _, i := range g.events {
-		c.out.put(i)
-	}
-	if g.goodbye != nil {
-		c.out.put(g.goodbye.forWatchers)
-	}
 }
 
 // ask notes that a UI waits for the end, or answers it if that has come.

@@ -4,25 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 )
 
 // ErrNotLoopback refuses an address that others could reach.
 var ErrNotLoopback = errors.New("not a loopback address")
 
 // Listen binds the gateway to a TCP address of this machine ("127.0.0.1:5333",
-// "localhost:0", "[::1]:5333"). It returns the address bound. UIs can connect
-// from then on; they are served as soon as [Gateway.Run] runs. It can be called
-// once, before Run.
+// "localhost:0", "[::1]:5333"), which every user of the machine can reach, or to a
+// Unix socket ("unix:PATH"), which none but its owner can: its mode is 0600. What
+// is left of a socket that nobody listens on any more is replaced.
+//
+// It returns the address bound. UIs can connect from then on; they are served as
+// soon as [Gateway.Run] runs. It can be called once, before Run.
 func (g *Gateway) Listen(address string) (net.Addr, error) {
+	listen := listenTCP
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		listen, address = listenUnix, path
+	}
 	listener, err := listen(address)
 	if err != nil {
 		return nil, fmt.Errorf("ui: listen on %s: %w", address, err)
 	}
 	g.listener = listener
+	g.closeListener = listener.Close
 	return listener.Addr(), nil
 }
 
-func listen(address string) (net.Listener, error) {
+func listenTCP(address string) (net.Listener, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, err
@@ -31,4 +43,71 @@ func listen(address string) (net.Listener, error) {
 		return nil, ErrNotLoopback
 	}
 	return net.ListenTCP("tcp", resolved)
+}
+
+// unixListener is bound under another name than its own.
+type unixListener struct {
+	*net.UnixListener
+	path string
+}
+
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+func (l *unixListener) Close() error {
+	if err := l.UnixListener.Close(); err != nil {
+		return err // it was closed before
+	}
+	return os.Remove(l.path)
+}
+
+// listenUnix binds a socket in a folder that nobody else can enter, and moves it
+// to its place when its mode is right: there is no moment in which others could
+// connect. (The umask belongs to the whole process.)
+func listenUnix(path string) (net.Listener, error) {
+	if err := makeWay(path); err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp(filepath.Dir(path), ".ui")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	name := filepath.Join(folder, "s")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	listener.SetUnlinkOnClose(false)
+	err = os.Chmod(name, 0o600)
+	if err == nil {
+		err = os.Rename(name, path)
+	}
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	return &unixListener{listener, path}, nil
+}
+
+// makeWay removes a socket that nobody listens on any more, and refuses to remove
+// anything else.
+func makeWay(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return errors.New("it exists and is no socket")
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_ = conn.Close()
+		return syscall.EADDRINUSE
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
 }

@@ -69,13 +69,32 @@ func (c *conn) status(wire.Message) (any, error) {
 	return c.gateway.status(), nil
 }
 
+// watchPayload is where things stand when a UI begins to watch.
+type watchPayload struct {
+	State       fsm.State    `json:"state"`
+	Alarm       Millis       `json:"alarmMs"`
+	InsistAfter Millis       `json:"insistAfterMs"`
+	Log         []logPayload `json:"log"`
+}
+
+// watch answers with what is, and then lets the events follow.
 func (c *conn) watch(m wire.Message) (any, error) {
-	c.reply(m, struct {
-		State       fsm.State `json:"state"`
-		Alarm       Millis    `json:"alarmMs"`
-		InsistAfter Millis    `json:"insistAfterMs"`
-	}{c.gateway.orchestrator.State(), Millis(c.gateway.alarm), Millis(c.gateway.insistAfter)})
-	c.gateway.watch(c)
+	g := c.gateway
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.reply(m, watchPayload{
+		g.orchestrator.State(), Millis(g.alarm), Millis(g.insistAfter), append([]logPayload{}, g.lastLines...),
+	})
+	if c.watching {
+		return nil, nil
+	}
+	c.watching = true
+	for _, i := range g.events {
+		c.out.put(i)
+	}
+	if g.goodbye != nil {
+		c.out.put(g.goodbye.forWatchers)
+	}
 	return nil, nil
 }
 

@@ -56,11 +56,18 @@ func OnBroadcast(f func(opcode string, payload json.RawMessage)) Option {
 	return func(c *Client) { c.broadcast = f }
 }
 
+// Token has the client show a token before all else, as [ui.LoadOrCreateToken]
+// returns it.
+func Token(token string) Option {
+	return func(c *Client) { c.token = token }
+}
+
 // Client is one connection to a gateway. Its methods are safe for concurrent use,
 // but only one Watch or Shutdown can run at a time.
 type Client struct {
 	ws        *websocket.Conn
 	broadcast func(string, json.RawMessage)
+	token     string
 	writing   sync.Mutex
 
 	mu      sync.Mutex
@@ -93,7 +100,22 @@ func Dial(ctx context.Context, address string, options ...Option) (*Client, erro
 		option(c)
 	}
 	go c.read()
+	if err := c.showToken(ctx); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("client: %s: %w", address, err)
+	}
 	return c, nil
+}
+
+func (c *Client) showToken(ctx context.Context) error {
+	if c.token == "" {
+		return nil
+	}
+	err := c.call(ctx, wire.Token, map[string]string{"token": c.token}, nil)
+	if _, isAnswer := errors.AsType[*Error](err); isAnswer {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // open does the handshake, and says what is wrong in terms of the sentinels.

@@ -32,6 +32,7 @@ const (
 
 // Opcodes of our own.
 const (
+	Token   = "token"
 	Status  = "status"
 	Watch   = "watch"
 	Event   = "event"
