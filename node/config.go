@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
@@ -23,7 +24,8 @@ var ErrConfig = errors.New("bad configuration")
 type Config struct {
 	Listen    string                    // host:port to accept neighbors on; "": take no connections, have no address
 	Advertise string                    // host:port that others dial; "": where Listen came to be
-	UI        string                    // loopback address for UIs; DefaultUI if empty
+	UI        string                    // loopback address or unix:PATH for UIs; DefaultUI if empty
+	UIToken   string                    // token file for UIs, made on first start; "": they need none
 	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
 	Neighbors []neighborhood.Descriptor // nodes to join the network at
 
@@ -70,6 +72,9 @@ func (c Config) check() error {
 	}
 	return nil
 }
+
+// sharedUI reports whether other users of the machine can reach the UI.
+func (c Config) sharedUI() bool { return c.UIToken == "" && !strings.HasPrefix(c.UI, "unix:") }
 
 func (c Config) withDefaults() Config {
 	if c.UI == "" {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"time"
 
@@ -53,8 +54,14 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
+	shown := ui.NewLogHandler(config.Logger.Handler())
+	config.Logger = slog.New(shown)
 	n := &Node{config: config, gone: make(chan struct{})}
 	id, err := loadIdentity(config.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	token, err := loadToken(config.UIToken)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +83,7 @@ func prepare(config Config) (*Node, error) {
 	}
 	n.gateway, err = ui.New(ui.Config{
 		Orchestrator: n.orchestrator, Alarm: config.Alarm, InsistAfter: config.InsistAfter,
-		Node: view{n}, Logger: config.Logger.With("room", "ui"),
+		Node: view{n}, Log: shown, Token: token, Logger: config.Logger.With("room", "ui"),
 	})
 	if err != nil {
 		return nil, err
@@ -87,6 +94,10 @@ func prepare(config Config) (*Node, error) {
 
 // start sets the rooms going.
 func (n *Node) start() (*Node, error) {
+	if n.config.sharedUI() {
+		n.config.Logger.Warn("other users of this machine can reach the UI: a token file or a Unix socket keeps them out",
+			"room", "node", "ui", n.UI())
+	}
 	go n.live(n.orchestrator.HandleSignals())
 	err := n.open()
 	if err != nil && n.orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err}) {
@@ -101,6 +112,13 @@ func loadIdentity(keyFile string) (*identity.Identity, error) {
 		return identity.New()
 	}
 	return identity.LoadOrCreate(keyFile)
+}
+
+func loadToken(tokenFile string) (string, error) {
+	if tokenFile == "" {
+		return "", nil
+	}
+	return ui.LoadOrCreateToken(tokenFile)
 }
 
 // open registers the components, and lets the neighbors in.
@@ -147,8 +165,13 @@ func (n *Node) live(stopSignals func()) {
 // Orchestrator returns what owns the shutdown: to register components, to ask for it, to follow it.
 func (n *Node) Orchestrator() *fsm.Orchestrator { return n.orchestrator }
 
-// UI returns the address that UIs connect to.
-func (n *Node) UI() string { return n.uiAddress.String() }
+// UI returns the address that UIs connect to, as package client takes it.
+func (n *Node) UI() string {
+	if n.uiAddress.Network() == "unix" {
+		return "unix:" + n.uiAddress.String()
+	}
+	return n.uiAddress.String()
+}
 
 // Descriptor returns what others join the network with, and false if the node takes no connections.
 func (n *Node) Descriptor() (string, bool) {

@@ -21,12 +21,21 @@ import (
 // withClient makes a command that connects to the node at --ui. Ctrl-C ends the
 // command, and never harms the node.
 func withClient(c *cobra.Command, do func(context.Context, *cobra.Command, *client.Client) error) *cobra.Command {
-	address := c.Flags().String("ui", node.DefaultUI, "`address` of the node's UI: a port, host:port or unix:path")
+	address := c.Flags().String("ui", node.DefaultUI, "`address` of the node's UI: a port, host:port or unix:PATH")
+	tokenFile := c.Flags().String("ui-token-file", "", "`file` with the token, if the node wants one")
 	c.Args = noArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
 		defer stop()
-		connection, err := client.Dial(ctx, *address)
+		var options []client.Option
+		if *tokenFile != "" {
+			token, err := readToken(*tokenFile)
+			if err != nil {
+				return err
+			}
+			options = append(options, client.Token(token))
+		}
+		connection, err := client.Dial(ctx, *address, options...)
 		if err != nil {
 			return inPlainWords(*address, err)
 		}
@@ -34,6 +43,14 @@ func withClient(c *cobra.Command, do func(context.Context, *cobra.Command, *clie
 		return inPlainWords(*address, do(ctx, c, connection))
 	}
 	return c
+}
+
+// readToken reads the token of a node that is there already: it makes none.
+func readToken(file string) (string, error) {
+	if _, err := os.Stat(file); err != nil {
+		return "", fmt.Errorf("--ui-token-file: %w", err)
+	}
+	return ui.LoadOrCreateToken(file)
 }
 
 // inPlainWords says first what an error of the client means for a person.
@@ -45,6 +62,8 @@ func inPlainWords(address string, err error) error {
 		return fmt.Errorf("the node at %s does not answer: it is wedged, or not a node: %w", address, err)
 	case errors.Is(err, client.ErrGone):
 		return fmt.Errorf("the node at %s is gone without a good-bye: %w", address, err)
+	case errors.Is(err, client.ErrRefused):
+		return fmt.Errorf("what listens at %s is no node, or does not let this command in: %w", address, err)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("interrupted; the node at %s goes on with what it does", address)
 	}

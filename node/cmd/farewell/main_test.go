@@ -255,6 +255,49 @@ func TestStatusAndWatchCommands(t *testing.T) {
 	}
 }
 
+func TestUnixSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "farewell-ui-") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	address := "unix:" + filepath.Join(dir, "ui")
+	p := nodeProcess(t, "--ui", address)
+	if p.UI != address {
+		t.Errorf("UI is at %q", p.UI)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "ui")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info.Mode(), err)
+	}
+	if code, _, stderr := command(t, "shutdown", "--ui", address); code != exitOK {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestToken(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	p := nodeProcess(t, "--ui-token-file", token)
+	if code, _, stderr := command(t, "shutdown", "--ui", p.UI); code != exitFailed || !strings.Contains(stderr, "token") {
+		t.Errorf("without the token: exit code %d: %s", code, stderr)
+	}
+	if code, _, stderr := command(t, "status", "--ui", p.UI, "--ui-token-file", token+".no"); code != exitFailed {
+		t.Errorf("without a token file: exit code %d: %s", code, stderr)
+	}
+	code, stdout, stderr := command(t, "shutdown", "--ui", p.UI, "--ui-token-file", token)
+	if code != exitOK {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	secret, err := os.ReadFile(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.awaitExit(t)
+	log, err := os.ReadFile(p.Log)
+	if err != nil || strings.Contains(string(log), strings.TrimSpace(string(secret))) {
+		t.Errorf("the token stands in the log (or %v)", err)
+	}
+}
+
 func TestSignals(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
