@@ -20,16 +20,22 @@ const (
 	bufferBytes = 4 << 10
 )
 
-// ServeHTTP upgrades WebSocket requests, on any path. Without a subprotocol that
-// it speaks a request gets 400, from a stranger 403, and 503 when there are too
-// many UIs or the process is going.
+// ServeHTTP upgrades WebSocket requests, on any path, and serves the web page to
+// others. A WebSocket request without a subprotocol that it speaks gets 400; a
+// stranger's request 403; and when there are too many UIs, or the process is
+// going, it is 503.
+//
+// So a service can mount the gateway on a server of its own, at a path that ends
+// in a slash and is stripped, instead of calling [Gateway.Listen]. It then should
+// set Config.CloseListener: existing clients report a failure if the port still
+// answers when they have been told that the process is down.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !fromHere(r) {
 		http.Error(w, "only this machine and this page may ask", http.StatusForbidden)
 		return
 	}
 	if !websocket.IsWebSocketUpgrade(r) {
-		http.NotFound(w, r)
+		servePage(w, r)
 		return
 	}
 	g.upgrade(w, r)
