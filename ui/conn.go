@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 	"unicode/utf8"
@@ -145,7 +146,11 @@ func (c *conn) receive(data []byte) {
 }
 
 func (c *conn) reply(m wire.Message, payload any) {
-	c.send(wire.Message{Opcode: m.Opcode, Conversation: true, ID: m.ID, Payload: wire.JSON(payload)})
+	raw, encoded := payload.(json.RawMessage)
+	if !encoded {
+		raw = wire.JSON(payload)
+	}
+	c.send(wire.Message{Opcode: m.Opcode, Conversation: true, ID: m.ID, Payload: raw})
 }
 
 // refuse answers what cannot be understood: in the conversation if it is part of

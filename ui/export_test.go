@@ -4,6 +4,8 @@ import (
 	"net"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/farewell-node/farewell/fsm"
 )
 
@@ -20,6 +22,12 @@ func (g *Gateway) SetToken(token string)  { g.token = token }
 func (g *Gateway) SetLimits(uis, queue int, writeTime time.Duration) {
 	g.limits.uis, g.limits.queue, g.limits.writeTime = uis, queue, writeTime
 }
+
+// Unpaced lets UIs ask as fast as they can.
+func (g *Gateway) Unpaced() { g.limits.rate = rate.Inf }
+
+// Pass passes an event on to those who watch.
+func (g *Gateway) Pass(e fsm.Event) { g.pass(e) }
 
 // Budget is budget.
 func Budget(report *fsm.Report, alarm time.Duration, now time.Time) time.Time {

@@ -57,16 +57,17 @@ type Gateway struct {
 	uisGone            sync.WaitGroup
 	answered, told     atomic.Int64
 
-	mu        sync.Mutex
-	reserved  int // connected, or in the handshake
-	conns     map[*conn]struct{}
-	changed   chan struct{} // has room for one: a UI asked or hung up
-	closed    bool          // no UI comes in any more
-	cutOff    bool          // nobody is served any more
-	events    []item        // all so far, for those who watch
-	lastLines []logPayload  // of the log
-	stage     Stage         // what UIs were told last, or NotConnected
-	goodbye   *goodbye      // once it is known
+	mu          sync.Mutex
+	reserved    int // connected, or in the handshake
+	conns       map[*conn]struct{}
+	changed     chan struct{} // has room for one: a UI asked or hung up
+	closed      bool          // no UI comes in any more
+	cutOff      bool          // nobody is served any more
+	events      []item        // all so far, for those who watch
+	lastLines   []logPayload  // of the log
+	stage       Stage         // what UIs were told last, or NotConnected
+	goodbye     *goodbye      // once it is known
+	statusCache *statusCache
 }
 
 // New returns a gateway that listens nowhere yet.
@@ -81,7 +82,7 @@ func New(config Config) (*Gateway, error) {
 		orchestrator: config.Orchestrator, alarm: config.Alarm, insistAfter: config.InsistAfter,
 		node: config.Node, isNode: config.Node != nil, log: config.Log, token: config.Token, logger: config.Logger,
 		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
-		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected,
+		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected, statusCache: &statusCache{},
 	}
 	if !g.isNode {
 		g.node = noNode{}
@@ -150,15 +151,20 @@ func (g *Gateway) accept() (stop func()) {
 // ctx ends.
 func (g *Gateway) follow(ctx context.Context) {
 	for e := range g.orchestrator.Events(ctx) {
-		i := prepare(wire.Message{Opcode: wire.Event, Payload: wire.JSON(e)})
-		g.mu.Lock()
-		g.events = append(g.events, i)
-		for c := range g.conns {
-			if c.watching {
-				c.out.put(i)
-			}
+		g.pass(e)
+	}
+}
+
+func (g *Gateway) pass(e fsm.Event) {
+	i := prepare(wire.Message{Opcode: wire.Event, Payload: wire.JSON(e)})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.statusCache = &statusCache{}
+	g.events = append(g.events, i)
+	for c := range g.conns {
+		if c.watching {
+			c.out.put(i)
 		}
-		g.mu.Unlock()
 	}
 }
 
@@ -182,6 +188,7 @@ func (g *Gateway) ConnectionChanged() {
 		return
 	}
 	g.stage = stage
+	g.statusCache = &statusCache{}
 	if stage != NotConnected {
 		g.broadcast(prepare(wire.Message{Opcode: wire.ConnectionChange, Payload: wire.JSON(stagePayload{stage})}))
 	}
@@ -226,6 +233,7 @@ func (g *Gateway) serve(ws *websocket.Conn) {
 		return
 	}
 	g.conns[c] = struct{}{}
+	g.statusCache = &statusCache{}
 	if g.token == "" {
 		g.letIn(c)
 	} else {
@@ -255,6 +263,7 @@ func (g *Gateway) remove(c *conn) {
 	defer g.mu.Unlock()
 	g.reserved--
 	delete(g.conns, c)
+	g.statusCache = &statusCache{}
 	g.signal()
 }
 
@@ -264,12 +273,6 @@ func (g *Gateway) signal() {
 	case g.changed <- struct{}{}:
 	default:
 	}
-}
-
-func (g *Gateway) uis() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.conns)
 }
 
 // ask notes that a UI waits for the end, or answers it if that has come.

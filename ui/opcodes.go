@@ -3,7 +3,6 @@ package ui
 import (
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/ui/internal/wire"
@@ -66,7 +65,7 @@ func (c *conn) neighborhoodGraph(wire.Message) (any, error) {
 }
 
 func (c *conn) status(wire.Message) (any, error) {
-	return c.gateway.status(), nil
+	return c.gateway.statusAnswer(), nil
 }
 
 // watchPayload is where things stand when a UI begins to watch.
@@ -96,18 +95,6 @@ func (c *conn) watch(m wire.Message) (any, error) {
 		c.out.put(g.goodbye.forWatchers)
 	}
 	return nil, nil
-}
-
-func (g *Gateway) status() Status {
-	s := Status{
-		Uptime: Millis(time.Since(g.began)), Alarm: Millis(g.alarm), InsistAfter: Millis(g.insistAfter),
-		UIs: g.uis(), Report: g.orchestrator.Report(),
-	}
-	if g.isNode {
-		node := g.node.Status()
-		s.Node = &node
-	}
-	return s
 }
 
 // noNode stands in for the node in a process that has none.

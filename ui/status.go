@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/ui/internal/wire"
 )
 
 // Node is what the gateway shows of the node that it belongs to. The methods are
@@ -36,7 +37,8 @@ const (
 	RouteFound          Stage = "RouteFound" // a node three hops away is known
 )
 
-// Status is the answer to the opcode status.
+// Status is the answer to the opcode status. What no event has changed since may be
+// 10 ms old.
 type Status struct {
 	Uptime      Millis      `json:"uptimeMs"`      // of the gateway
 	Alarm       Millis      `json:"alarmMs"`       // how long a shutdown may take
@@ -44,6 +46,45 @@ type Status struct {
 	UIs         int         `json:"uis"`           // connected now
 	Report      *fsm.Report `json:"report"`        // the machine's state, the components, and the events so far
 	Node        *NodeStatus `json:"node,omitempty"`
+}
+
+// statusTime is how old an answer to status may be. Asking a node, and encoding
+// what it says, takes many times as long as sending it, and many may ask.
+const statusTime = 10 * time.Millisecond
+
+// statusCache is an encoded status. It is replaced when it is known to be wrong.
+type statusCache struct {
+	payload json.RawMessage
+	at      time.Time
+}
+
+// statusAnswer returns the payload of an answer to status.
+func (g *Gateway) statusAnswer() json.RawMessage {
+	now := time.Now()
+	g.mu.Lock()
+	cache, uis := g.statusCache, len(g.conns)
+	payload, at := cache.payload, cache.at
+	g.mu.Unlock()
+	if payload != nil && now.Sub(at) < statusTime {
+		return payload
+	}
+	payload = wire.JSON(g.status(now, uis))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	cache.payload, cache.at = payload, now
+	return payload
+}
+
+func (g *Gateway) status(now time.Time, uis int) Status {
+	s := Status{
+		Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.alarm), InsistAfter: Millis(g.insistAfter),
+		UIs: uis, Report: g.orchestrator.Report(),
+	}
+	if g.isNode {
+		node := g.node.Status()
+		s.Node = &node
+	}
+	return s
 }
 
 // NodeStatus is what a node says of its neighborhood and its streams. Keys are

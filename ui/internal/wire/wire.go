@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Subprotocol is what both sides name in the WebSocket handshake.
@@ -93,11 +94,11 @@ func Parse(data []byte) (Message, error) {
 }
 
 func parseHead(root map[string]json.RawMessage) (m Message, err error) {
-	if m.Opcode, err = member[string](root, "opcode", "a string"); err != nil {
+	if m.Opcode, err = stringIn(root, "opcode"); err != nil {
 		return Message{}, err
 	}
 	if _, m.Conversation = root["contextId"]; m.Conversation {
-		m.ID, err = member[uint64](root, "contextId", "an integer from 0 to 2^64-1")
+		m.ID, err = uint64In(root, "contextId")
 	}
 	return m, err
 }
@@ -119,36 +120,50 @@ func (m *Message) parseBody(root map[string]json.RawMessage) (err error) {
 		return errors.New("error is not an object")
 	}
 	m.Error = &Error{}
-	if m.Error.Code, err = member[uint64](body, "code", "an integer from 0 to 2^64-1"); err != nil {
+	if m.Error.Code, err = uint64In(body, "code"); err != nil {
 		return fmt.Errorf("error: %w", err)
 	}
-	if m.Error.Message, err = member[string](body, "message", "a string"); err != nil {
+	if m.Error.Message, err = stringIn(body, "message"); err != nil {
 		return fmt.Errorf("error: %w", err)
 	}
 	return nil
 }
 
-func member[T any](object map[string]json.RawMessage, name, wanted string) (value T, err error) {
+func stringIn(object map[string]json.RawMessage, name string) (string, error) {
 	raw, ok := object[name]
 	if !ok {
-		return value, fmt.Errorf("%s is missing", name)
+		return "", fmt.Errorf("%s is missing", name)
 	}
-	var read *T // null leaves it nil
-	if json.Unmarshal(raw, &read) != nil || read == nil {
-		return value, fmt.Errorf("%s is not %s", name, wanted)
+	if raw[0] != '"' {
+		return "", fmt.Errorf("%s is not a string", name)
 	}
-	return *read, nil
+	if !bytes.Contains(raw, []byte(`\`)) {
+		return string(raw[1 : len(raw)-1]), nil // as it is, which is most of the time
+	}
+	var text string
+	err := json.Unmarshal(raw, &text)
+	return text, err
 }
 
-func isObject(raw json.RawMessage) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{"))
+func uint64In(object map[string]json.RawMessage, name string) (uint64, error) {
+	raw, ok := object[name]
+	if !ok {
+		return 0, fmt.Errorf("%s is missing", name)
+	}
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not an integer from 0 to 2^64-1", name)
+	}
+	return n, nil
 }
+
+func isObject(raw json.RawMessage) bool { return raw[0] == '{' }
 
 // Encode returns the message as its sender writes it, in one line.
 func (m Message) Encode() []byte {
 	b := make([]byte, 0, 64+len(m.Opcode)+len(m.Payload))
 	b = append(b, `{"opcode":`...)
-	b = append(b, JSON(m.Opcode)...)
+	b = appendString(b, m.Opcode)
 	if m.Conversation {
 		b = append(b, `,"contextId":`...)
 		b = strconv.AppendUint(b, m.ID, 10)
@@ -161,6 +176,16 @@ func (m Message) Encode() []byte {
 		b = append(b, m.Payload...)
 	}
 	return append(b, '}')
+}
+
+func appendString(b []byte, text string) []byte {
+	plain := func(r rune) bool { return ' ' <= r && r <= '~' && r != '"' && r != '\\' }
+	if strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return append(b, JSON(text)...)
+	}
+	b = append(b, '"')
+	b = append(b, text...)
+	return append(b, '"')
 }
 
 // JSON encodes what is known to be encodable, without the escapes that only
