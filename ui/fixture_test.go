@@ -213,7 +213,10 @@ func (p *peer) send(text string) {
 func (p *peer) next() string {
 	p.t.Helper()
 	select {
-	case text := <-p.got:
+	case text, open := <-p.got:
+		if !open {
+			p.t.Fatal("nothing comes any more")
+		}
 		return text
 	case <-time.After(time.Minute):
 		p.t.Fatal("nothing came for a minute")

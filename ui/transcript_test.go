@@ -3,6 +3,7 @@ package ui_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,6 +31,21 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
+// What docs/protocol.md shows is what happens.
+func TestProtocolDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```transcript\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(examples) < 5 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	for _, example := range examples {
+		synctest.Test(t, func(t *testing.T) { replay(t, example[1]) })
+	}
+}
+
 // replay plays a conversation in virtual time, byte for byte. Its lines:
 //
 //	# a comment
@@ -40,6 +56,7 @@ func TestTranscripts(t *testing.T) {
 //	withdraws NAME
 //	NAME acks
 //	stage STAGE
+//	token TOKEN, which UIs must show
 //	after 100ms
 //	let NAME text, which then stands for $NAME
 //
@@ -47,9 +64,10 @@ func TestTranscripts(t *testing.T) {
 func replay(t *testing.T, text string) {
 	n := &node{stage: ui.NotConnected}
 	s := &script{
-		t: t, f: virtual(t, n, fsm.Config{}), node: n, uis: map[string]*peer{}, acks: map[string]func(){},
+		t: t, f: newFixture(t, n, fsm.Config{}), node: n, uis: map[string]*peer{}, acks: map[string]func(){},
 		texts: map[string]string{},
 	}
+	s.f.runVirtually()
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			t.Log(line)
@@ -99,6 +117,8 @@ func (s *script) play(line string) {
 	case name == "stage":
 		s.node.set(ui.Stage(rest))
 		s.f.gateway.ConnectionChanged()
+	case name == "token":
+		s.f.gateway.SetToken(rest)
 	case name == "let":
 		s.texts[verb] = argument
 	case name == "after":
