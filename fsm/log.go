@@ -36,6 +36,18 @@ func (e Event) Ack() (Ack, bool) {
 	return Ack{From: e.From, At: e.At, Err: e.Err}, e.Kind == Acked
 }
 
+// String returns the event in one line, without its time: "Acked db: disk is full".
+func (e Event) String() string {
+	text := e.Kind.String()
+	if e.From != "" {
+		text += " " + plain(string(e.From))
+	}
+	if e.Err != nil {
+		text += ": " + plain(errorText(e.Err))
+	}
+	return text
+}
+
 // eventLog is finite and small, so that no reader needs to be waited for or to
 // miss anything.
 type eventLog struct {

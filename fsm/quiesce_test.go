@@ -32,7 +32,6 @@ func TestQuiesce(t *testing.T) {
 			return errBroken
 		}})
 		r := shutdown(t, o)
-		ms := time.Millisecond
 		expect(t, r, ComponentReport{ID: "withdraws", Outcome: OutcomeAcked, Waited: 3 * ms, WaitedOn: []ID{"withdraws"}})
 		expect(t, r, ComponentReport{ID: "quick", Outcome: OutcomeAcked, Waited: 10 * ms, WaitedOn: []ID{"quick"}})
 		expect(t, r, ComponentReport{ID: "plain", Outcome: OutcomeAcked, Waited: 3 * ms, WaitedOn: []ID{"withdraws"}})

@@ -294,7 +294,7 @@ func (l *ComponentReport) remarks() string {
 	if err := l.failure(); err != nil {
 		remarks = append(remarks, plain(errorText(err)))
 	}
-	return strings.Join(remarks, "; ")
+	return cmp.Or(strings.Join(remarks, "; "), "-")
 }
 
 // plain keeps what others wrote from breaking the line or the terminal.

@@ -17,7 +17,6 @@ import (
 // eventful is a shutdown in which everything happens. Its stacks are replaced,
 // because they hold line numbers.
 func eventful(t *testing.T) *Report {
-	ms := time.Millisecond
 	o, _ := orchestrator(t, Config{Alarm: time.Second})
 	register(t, o, "neighborhood", takes(40*ms), Withdraws())
 	register(t, o, "db", ignores(t))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,9 @@ func signalChild() {
 }
 
 func TestRealSignals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be sent signals")
+	}
 	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), signalChildEnv+"=1")
 	child.Stderr = os.Stderr

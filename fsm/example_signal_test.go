@@ -1,0 +1,39 @@
+//go:build unix
+
+package fsm_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/farewell-node/farewell/fsm"
+)
+
+// The first signal asks for a shutdown. A component that would never stop is
+// left behind when the second one comes, and the exit code says which it was.
+func ExampleOrchestrator_HandleSignals() {
+	o, err := fsm.New(fsm.Config{})
+	check(err)
+	stuck := make(chan struct{})
+	defer close(stuck)
+	check(o.Register("stuck", fsm.Func(func(context.Context) error {
+		check(syscall.Kill(os.Getpid(), syscall.SIGINT)) // the user presses Ctrl-C again
+		<-stuck
+		return nil
+	})))
+	stop := o.HandleSignals()
+	defer stop()
+
+	check(syscall.Kill(os.Getpid(), syscall.SIGTERM))
+	report, err := o.Wait(context.Background())
+	check(err)
+	fmt.Println(report.Command.Reason)
+	fmt.Println(report.Components[0].ID, report.Components[0].Outcome)
+	fmt.Println(report.ExitCode())
+	// Output:
+	// signal terminated
+	// stuck hung
+	// 130
+}
