@@ -148,6 +148,7 @@ type component struct {
 	grace         time.Duration   // 0: none of its own
 	labels        context.Context // carries the pprof label
 
+	ack         message // what its goroutine will tell
 	ctx         componentContext
 	cancel      context.CancelCauseFunc // of a context of its own, else nil
 	timer       *time.Timer             // its grace

@@ -8,32 +8,38 @@ type message struct {
 	err     error             // of a component
 	command *Command          // of a request or a force
 	stacks  map[string]string // by component, sampled before an insist or the end
+	next    *message          // in the inbox
 }
 
 // inbox takes messages without making the senders queue up: the first to arrive
-// feeds them all to the core, the others leave theirs and go.
+// feeds them all to the core, the others leave theirs and go. Leaving one needs
+// no memory, so that it fits into the first stack of a component's goroutine.
 type inbox struct {
-	mu      sync.Mutex
-	pending []message
-	taken   bool // somebody is on the way to feed the core
+	mu          sync.Mutex
+	first, last *message
+	taken       bool // somebody is on the way to feed the core
 }
 
 // post leaves a message and reports whether the caller has to deliver.
-func (b *inbox) post(m message) (deliver bool) {
+func (b *inbox) post(m *message) (deliver bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.pending = append(b.pending, m)
+	if b.last == nil {
+		b.first = m
+	} else {
+		b.last.next = m
+	}
+	b.last = m
 	deliver = !b.taken
 	b.taken = true
 	return deliver
 }
 
-// take returns what has come in; nothing means that the caller may go.
-func (b *inbox) take(spare []message) []message {
+// take returns what has come in, linked; nothing means that the caller may go.
+func (b *inbox) take() *message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	batch := b.pending
-	b.pending = spare[:0]
-	b.taken = len(batch) > 0
-	return batch
+	first := b.first
+	b.first, b.last, b.taken = nil, nil, first != nil
+	return first
 }

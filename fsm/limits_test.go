@@ -173,7 +173,7 @@ func TestAlarmTakesTheStackItself(t *testing.T) {
 		register(t, o, "hung", ignores(t))
 		o.Request(Command{})
 		synctest.Wait()
-		o.tell(message{input: input{kind: alarmFired}, stacks: o.alarmStacks()})
+		o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()})
 		r, _ := o.Wait(t.Context())
 		if l := line(t, r, "hung"); l.Outcome != OutcomeHung || !strings.Contains(l.Stack, "ignores") {
 			t.Errorf("%+v", l)

@@ -54,6 +54,7 @@ type Orchestrator struct {
 	// mu is held by whoever feeds the core.
 	mu         sync.Mutex
 	machine    *Machine
+	state      State // of the machine, which is slower to ask
 	core       core
 	index      map[ID]int
 	components []*component
@@ -188,7 +189,7 @@ func (o *Orchestrator) legal(c *component, prev, next []int) error {
 // Request asks for a shutdown and returns at once, without waiting for it. It
 // reports whether this request began it: the first one wins, the others join.
 func (o *Orchestrator) Request(command Command) bool {
-	return o.call(message{input: input{kind: requested}, command: &command})
+	return o.call(&message{input: input{kind: requested}, command: &command})
 }
 
 // Force ends the shutdown now: what a second signal does. The machine takes the
@@ -196,7 +197,7 @@ func (o *Orchestrator) Request(command Command) bool {
 // In [Running] it is a request first, and no component is started. It reports
 // whether it ended the shutdown. It takes as long as a goroutine profile.
 func (o *Orchestrator) Force(command Command) bool {
-	return o.call(message{input: input{kind: forced}, command: &command, stacks: o.sampleStacks()})
+	return o.call(&message{input: input{kind: forced}, command: &command, stacks: o.sampleStacks()})
 }
 
 // Wait blocks until the machine is terminated and returns the final report, the

@@ -9,7 +9,7 @@ import (
 )
 
 // tell feeds a message to the core, or leaves it to whoever is feeding it.
-func (o *Orchestrator) tell(m message) {
+func (o *Orchestrator) tell(m *message) {
 	if o.inbox.post(m) {
 		o.mu.Lock()
 		after := o.deliver()
@@ -20,7 +20,7 @@ func (o *Orchestrator) tell(m message) {
 
 // call feeds a message to the core, has it processed when it returns, and
 // reports whether it was the one of its kind that counted.
-func (o *Orchestrator) call(m message) bool {
+func (o *Orchestrator) call(m *message) bool {
 	o.inbox.post(m)
 	o.mu.Lock()
 	after := o.deliver()
@@ -32,28 +32,21 @@ func (o *Orchestrator) call(m message) bool {
 
 // deliver feeds the core until the inbox is empty. It returns the acks that
 // came after the end. The caller holds mu.
-func (o *Orchestrator) deliver() (after []message) {
-	var spare []message
-	for {
-		batch := o.inbox.take(spare)
-		if len(batch) == 0 {
-			return after
-		}
-		for _, m := range batch {
+func (o *Orchestrator) deliver() (after []*message) {
+	for m := o.inbox.take(); m != nil; m = o.inbox.take() {
+		for now := time.Now(); m != nil; m = m.next {
 			if o.final == nil {
-				o.feed(m)
+				o.feed(m, now)
 			} else if m.kind == acked || m.kind == quiesceEnded {
 				after = append(after, m)
 			}
 		}
-		clear(batch)
-		spare = batch
 	}
+	return after
 }
 
 // feed gives the core one input and carries out what it emits.
-func (o *Orchestrator) feed(m message) {
-	now := time.Now()
+func (o *Orchestrator) feed(m *message, now time.Time) {
 	o.note(m, now)
 	for _, e := range o.core.step(m.input) {
 		o.carryOut(e, m, now)
@@ -64,7 +57,7 @@ func (o *Orchestrator) feed(m message) {
 }
 
 // note keeps what a message says beside its input.
-func (o *Orchestrator) note(m message, now time.Time) {
+func (o *Orchestrator) note(m *message, now time.Time) {
 	if o.core.state == Running && m.command != nil {
 		o.begin(m.command, now)
 	}
@@ -114,11 +107,11 @@ func (o *Orchestrator) begin(command *Command, now time.Time) {
 	o.onTime = newGroup(o.base, now.Add(o.polite))
 	// request, withdrawn and the end, with room for a force; two for each component
 	o.log.reserve(2*len(o.components) + 4)
-	o.after(o.alarm, func() { o.tell(message{input: input{kind: alarmFired}, stacks: o.alarmStacks()}) })
-	o.after(o.polite, func() { o.tell(message{input: input{kind: politeOver}, stacks: o.sampleStacks()}) })
+	o.after(o.alarm, func() { o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()}) })
+	o.after(o.polite, func() { o.tell(&message{input: input{kind: politeOver}, stacks: o.sampleStacks()}) })
 	if slices.Contains(o.core.graph.quiesces, true) {
 		o.quiescing = newGroup(o.base, now.Add(o.polite/10))
-		o.after(o.polite/10, func() { o.tell(message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
+		o.after(o.polite/10, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
 	}
 }
 
@@ -138,13 +131,13 @@ func (o *Orchestrator) armLate(now time.Time) {
 	late := func(n node) bool { return n.phase == running && !n.insisted }
 	if slices.ContainsFunc(o.core.nodes, late) {
 		o.after(o.tooLate.until.Sub(now), func() {
-			o.tell(message{input: input{kind: lateOver}, stacks: o.sampleStacks()})
+			o.tell(&message{input: input{kind: lateOver}, stacks: o.sampleStacks()})
 		})
 	}
 }
 
 // carryOut records an event and does what it stands for.
-func (o *Orchestrator) carryOut(e effect, m message, now time.Time) {
+func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 	event := Event{At: now, Kind: e.kind}
 	if e.who != nobody {
 		event.From = o.components[e.who].id
@@ -155,7 +148,8 @@ func (o *Orchestrator) carryOut(e effect, m message, now time.Time) {
 	case Acked, Quiesced:
 		event.Err = m.err
 	}
-	event.State = o.move(e.kind)
+	o.move(e.kind)
+	event.State = o.state
 	o.log.append(event)
 
 	switch e.kind {
@@ -176,17 +170,16 @@ func (o *Orchestrator) carryOut(e effect, m message, now time.Time) {
 	}
 }
 
-// move fires the engine if the event is one that moves the machine, and returns
-// the state it is in.
-func (o *Orchestrator) move(kind Kind) State {
+// move fires the engine if the event is one that moves the machine.
+func (o *Orchestrator) move(kind Kind) {
 	if kind > Timeout {
-		return o.machine.State()
+		return
 	}
 	taken, err := o.machine.Fire(kind)
 	if err != nil { // a test proves that core and engine agree on every pair
 		o.logger.Error("fsm: core and engine disagree", "error", err)
 	}
-	return taken.To
+	o.state = taken.To
 }
 
 // quiesceAll tells everybody to take no new work, unless there is no time left.
@@ -196,8 +189,7 @@ func (o *Orchestrator) quiesceAll(why inputKind) {
 	}
 	for _, c := range o.components {
 		if c.quiescer != nil {
-			ctx := &componentContext{o.quiescing.ctx, c.labels, o.quiescing.until}
-			go o.run(c, ctx, c.quiescer.Quiesce, quiesceEnded)
+			go o.run(c, &componentContext{o.quiescing.ctx, c.labels, o.quiescing.until}, quiesceEnded)
 		}
 	}
 }
@@ -215,16 +207,20 @@ func (o *Orchestrator) start(c *component, cause int, now time.Time) {
 	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(shared.until) {
 		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
 		c.ctx.deadline = limit
-		c.timer = time.AfterFunc(c.grace, func() { o.tell(message{input: input{graceOver, c.index}}) })
+		c.timer = time.AfterFunc(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
 	}
-	go o.run(c, &c.ctx, c.shutdown.Shutdown, acked)
+	go o.run(c, &c.ctx, acked)
 }
 
-// run calls what a component implements and turns its end, however it comes,
-// into a message.
-func (o *Orchestrator) run(c *component, ctx context.Context, call func(context.Context) error, ended inputKind) {
+// run calls the component and turns its end, however it comes, into a message.
+func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind) {
 	pprof.SetGoroutineLabels(c.labels)
-	m, returned := message{input: input{ended, c.index}}, false
+	m, call := &c.ack, c.shutdown.Shutdown
+	if ended == quiesceEnded {
+		m, call = new(message), c.quiescer.Quiesce
+	}
+	m.input = input{ended, c.index}
+	returned := false
 	defer func() {
 		if !returned {
 			m.err = o.recovered(c, recover())
@@ -244,7 +240,7 @@ func (o *Orchestrator) recovered(c *component, value any) error {
 	return err
 }
 
-func (o *Orchestrator) logLate(acks []message) {
+func (o *Orchestrator) logLate(acks []*message) {
 	for _, m := range acks {
 		c := o.components[m.who]
 		o.logger.Warn("fsm: component returned after the end", "id", string(c.id), "error", m.err)
