@@ -151,11 +151,11 @@ type component struct {
 	ack         message // what its goroutine will tell
 	ctx         componentContext
 	cancel      context.CancelCauseFunc // of a context of its own, else nil
-	timer       *time.Timer             // its grace
 	started     time.Time
 	ended       time.Time
 	waitedOn    []ID
 	err         error
+	panicked    *PanicError // of its Shutdown or its Quiesce
 	quiesceErr  error
 	quiesceLate bool
 	stack       string

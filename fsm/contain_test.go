@@ -29,6 +29,7 @@ func TestContainment(t *testing.T) {
 		register(t, o, "panics nil", Func(func(context.Context) error { panic(nil) }))
 		register(t, o, "exits", Func(func(context.Context) error { runtime.Goexit(); return nil }))
 		register(t, o, "hostile", returns((*hostile)(nil)))
+		register(t, o, "forwards", returns((*PanicError)(nil))) // as if it had panicked
 		register(t, o, "calls back", Func(func(context.Context) error {
 			o.Request(Command{})
 			o.Report()
@@ -49,14 +50,16 @@ func TestContainment(t *testing.T) {
 		expect(t, r, ComponentReport{ID: "calls back", Outcome: OutcomeFailed, Err: ErrShutdownBegun})
 		expect(t, r, ComponentReport{ID: "hangs", Outcome: OutcomeHung, Insisted: true, Ran: time.Second})
 		expect(t, r, ComponentReport{ID: "returns late", Outcome: OutcomeHung, Insisted: true, Ran: time.Second})
-		if l := line(t, r, "hostile"); l.Outcome != OutcomeFailed {
-			t.Errorf("%+v", l)
+		for _, id := range []ID{"hostile", "forwards"} {
+			if l := line(t, r, id); l.Outcome != OutcomeFailed {
+				t.Errorf("%s: %s", id, l.Outcome)
+			}
 		}
 		if l := line(t, r, "fine"); l.Outcome != OutcomeAcked || l.Ran != time.Millisecond || l.Waited != 0 {
 			t.Errorf("%+v", l)
 		}
 		text, err := r.MarshalJSON()
-		if err != nil || !json.Valid(text) || !strings.Contains(r.String(), "<nil>") {
+		if err != nil || !json.Valid(text) || !strings.Contains(r.String(), "nil pointer") {
 			t.Errorf("a nil pointer as an error: %v\n%s", err, r)
 		}
 		for id, value := range map[ID]string{"panics": "broken pipe", "panics nil": "nil", "exits": "Goexit"} {

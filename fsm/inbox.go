@@ -5,10 +5,11 @@ import "sync"
 // message is an input with what the core does not need to know.
 type message struct {
 	input
-	err     error             // of a component
-	command *Command          // of a request or a force
-	stacks  map[string]string // by component, sampled before an insist or the end
-	next    *message          // in the inbox
+	err      error             // of a component
+	panicked *PanicError       // the same, if it did not return
+	command  *Command          // of a request or a force
+	stacks   map[string]string // by component, sampled before an insist or the end
+	next     *message          // in the inbox
 }
 
 // inbox takes messages without making the senders queue up: the first to arrive

@@ -71,7 +71,7 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 // MarshalJSON implements [json.Marshaler].
 func (l ComponentReport) MarshalJSON() ([]byte, error) {
 	return json.Marshal(componentJSON{
-		(*bareComponent)(&l), millis(l.Waited), millis(l.Ran), errorText(l.Err), errorText(l.QuiesceErr),
+		(*bareComponent)(&l), inMillis(l.Waited), inMillis(l.Ran), errorText(l.Err), errorText(l.QuiesceErr),
 	})
 }
 
@@ -79,7 +79,7 @@ func (l ComponentReport) MarshalJSON() ([]byte, error) {
 func (l *ComponentReport) UnmarshalJSON(data []byte) error {
 	j := componentJSON{bareComponent: (*bareComponent)(l)}
 	err := json.Unmarshal(data, &j)
-	l.Waited, l.Ran = time.Duration(j.Waited), time.Duration(j.Ran)
+	l.Waited, l.Ran = j.Waited.duration(), j.Ran.duration()
 	l.Err, l.QuiesceErr = textError(j.Error), textError(j.QuiesceError)
 	return err
 }
@@ -87,7 +87,7 @@ func (l *ComponentReport) UnmarshalJSON(data []byte) error {
 // MarshalJSON implements [json.Marshaler]. The edge and the exit code stand in a
 // final report only.
 func (r *Report) MarshalJSON() ([]byte, error) {
-	j := reportJSON{Took: millis(r.Took), bareReport: (*bareReport)(r)}
+	j := reportJSON{Took: inMillis(r.Took), bareReport: (*bareReport)(r)}
 	if r.State == Terminated {
 		j.Edge, j.ExitCode = &r.Edge, new(r.ExitCode())
 	}
@@ -98,27 +98,20 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 func (r *Report) UnmarshalJSON(data []byte) error {
 	j := reportJSON{Edge: &r.Edge, bareReport: (*bareReport)(r)}
 	err := json.Unmarshal(data, &j)
-	r.Took = time.Duration(j.Took)
+	r.Took = j.Took.duration()
 	if err != nil {
 		return fmt.Errorf("fsm: report: %w", err)
 	}
 	return nil
 }
 
-// millis is a duration as a number of milliseconds.
-type millis time.Duration
+// millis is a duration in milliseconds: exact to the nanosecond for 100 days.
+type millis float64
 
-func (m millis) MarshalJSON() ([]byte, error) {
-	return json.Marshal(float64(m) / float64(time.Millisecond))
-}
+func inMillis(d time.Duration) millis { return millis(d) / millis(time.Millisecond) }
 
-func (m *millis) UnmarshalJSON(data []byte) error {
-	var ms float64
-	if err := json.Unmarshal(data, &ms); err != nil {
-		return err
-	}
-	*m = millis(math.Round(ms * float64(time.Millisecond)))
-	return nil
+func (m millis) duration() time.Duration {
+	return time.Duration(math.Round(float64(m) * float64(time.Millisecond)))
 }
 
 // errorText survives an Error method that panics, as that of a nil pointer does.

@@ -182,7 +182,7 @@ func TestAlarmTakesTheStackItself(t *testing.T) {
 }
 
 func TestStacksAreBounded(t *testing.T) {
-	record := "1 @ 0x1\n# labels: {\"a\":\"b\", \"" + Label + "\":\"x \\\" y\"}\n"
+	record := "1 @ 0x1 0x2 0x3 0x4\n# labels: {\"a\":\"b\", \"" + Label + "\":\"x \\\" y\"}\n"
 	record += strings.Repeat("#\t0x1\tpackage.function+0x1c\t/some/where.go:12\n", 1000)
 	if id, ok := recordLabel(record); !ok || id != `x " y` {
 		t.Errorf("label %q, %v", id, ok)

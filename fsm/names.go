@@ -54,17 +54,13 @@ var (
 	}
 )
 
-func (s State) String() string               { return nameOf(stateNames[:], s) }
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-func (s *State) UnmarshalText(text []byte) error {
-	return parseName(stateNames[:], "state", s, text)
-}
+func (s State) String() string                   { return nameOf(stateNames[:], s) }
+func (s State) MarshalText() ([]byte, error)     { return []byte(s.String()), nil }
+func (s *State) UnmarshalText(text []byte) error { return parseName(stateNames[:], "state", s, text) }
 
-func (k Kind) String() string               { return nameOf(kindNames[:], k) }
-func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-func (k *Kind) UnmarshalText(text []byte) error {
-	return parseName(kindNames[:], "kind", k, text)
-}
+func (k Kind) String() string                   { return nameOf(kindNames[:], k) }
+func (k Kind) MarshalText() ([]byte, error)     { return []byte(k.String()), nil }
+func (k *Kind) UnmarshalText(text []byte) error { return parseName(kindNames[:], "kind", k, text) }
 
 func nameOf[T ~uint8](names []string, value T) string {
 	if int(value) < len(names) {

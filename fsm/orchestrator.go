@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,8 @@ type Orchestrator struct {
 	// mu is held by whoever feeds the core.
 	mu         sync.Mutex
 	machine    *Machine
-	state      State // of the machine, which is slower to ask
+	state      State      // of the machine, which is slower to ask
+	edge       Transition // the one into Terminated
 	core       core
 	index      map[ID]int
 	components []*component
@@ -95,20 +97,13 @@ func New(config Config) (*Orchestrator, error) {
 	if config.Alarm < 0 || config.InsistAfter < 0 {
 		return nil, fmt.Errorf("fsm: config: negative duration: alarm %v, insist after %v", config.Alarm, config.InsistAfter)
 	}
-	if config.Alarm == 0 {
-		config.Alarm = DefaultAlarm
-	}
-	if config.InsistAfter == 0 {
-		config.InsistAfter = mostOf(config.Alarm)
-	}
-	if config.InsistAfter >= config.Alarm {
-		return nil, fmt.Errorf("fsm: config: insist after %v is not below the alarm of %v", config.InsistAfter, config.Alarm)
-	}
-	if config.Logger == nil {
-		config.Logger = slog.Default()
+	alarm := cmp.Or(config.Alarm, DefaultAlarm)
+	polite := cmp.Or(config.InsistAfter, mostOf(alarm))
+	if polite >= alarm {
+		return nil, fmt.Errorf("fsm: config: insist after %v is not below the alarm of %v", polite, alarm)
 	}
 	return &Orchestrator{
-		alarm: config.Alarm, polite: config.InsistAfter, logger: config.Logger,
+		alarm: alarm, polite: polite, logger: cmp.Or(config.Logger, slog.Default()),
 		done: make(chan struct{}), machine: NewMachine(), core: core{graph: &graph{}}, index: map[ID]int{},
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,27 +72,17 @@ type Report struct {
 // report describes the shutdown as of now. The caller holds mu.
 func (o *Orchestrator) report(now time.Time) *Report {
 	r := &Report{
-		ForcedBy: o.force, State: o.machine.State(), Began: o.began,
+		ForcedBy: o.force, State: o.state, Edge: o.edge, Began: o.began,
 		Components: make([]ComponentReport, 0, len(o.components)),
 	}
 	if r.State != Running {
 		r.Command, r.Took = *o.command, now.Sub(o.began)
 	}
 	r.Events, _ = o.log.after(0)
-	r.Edge = lastEdge(r.Events)
 	for i := range o.components {
 		r.Components = append(r.Components, o.componentReport(i, now))
 	}
 	return r
-}
-
-// lastEdge returns the edge into Terminated, or nothing if it was not taken.
-func lastEdge(events []Event) Transition {
-	n := len(events)
-	if n < 2 || events[n-1].State != Terminated {
-		return Transition{}
-	}
-	return Transition{From: events[n-2].State, On: events[n-1].Kind, To: Terminated}
 }
 
 func (o *Orchestrator) componentReport(i int, now time.Time) ComponentReport {
@@ -99,7 +90,7 @@ func (o *Orchestrator) componentReport(i int, now time.Time) ComponentReport {
 	line := ComponentReport{
 		ID: c.id, Withdraws: c.withdraws, After: o.ids(o.core.graph.prev[i]),
 		Outcome: c.outcome(at, o.core.state == Terminated), Insisted: o.core.nodes[i].insisted,
-		WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceError(), Stack: c.stack,
+		WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceErr, Stack: c.stack,
 	}
 	switch {
 	case at == running:
@@ -109,19 +100,15 @@ func (o *Orchestrator) componentReport(i int, now time.Time) ComponentReport {
 	case o.core.state != Running && o.command != o.force: // a force that came first lets nobody wait
 		line.Waited, line.WaitedOn = now.Sub(o.began), o.ids(o.core.outstanding(i))
 	}
-	for _, err := range []error{c.err, c.quiesceErr} {
-		if panicked, ok := err.(*PanicError); ok && line.Stack == "" {
-			line.Stack = string(panicked.Stack)
-		}
+	if c.panicked != nil && line.Stack == "" {
+		line.Stack = string(c.panicked.Stack)
 	}
 	return line
 }
 
-// outcome looks at the errors' types only: what is inside of them is other
+// outcome does not look into the errors: what is inside of them is other
 // people's code, which must not run while the orchestrator is locked.
 func (c *component) outcome(at phase, final bool) Outcome {
-	_, panicked := c.err.(*PanicError)
-	_, quiescePanicked := c.quiesceErr.(*PanicError)
 	switch {
 	case at == waiting && final:
 		return OutcomeSkipped
@@ -131,34 +118,13 @@ func (c *component) outcome(at phase, final bool) Outcome {
 		return OutcomeHung
 	case at == running:
 		return OutcomeStopping
-	case panicked || quiescePanicked:
+	case c.panicked != nil:
 		return OutcomePanicked
 	case c.err != nil || c.quiesceErr != nil && !c.quiesceLate:
 		return OutcomeFailed
 	}
 	return OutcomeAcked
 }
-
-func (c *component) quiesceError() error {
-	if c.quiesceLate {
-		return join(ErrQuiesceLate, c.quiesceErr)
-	}
-	return c.quiesceErr
-}
-
-// join is errors.Join that leaves a single error as it is.
-func join(a, b error) error {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return errors.Join(a, b)
-}
-
-// failure is what the component has to say for itself, nil if nothing.
-func (l *ComponentReport) failure() error { return join(l.QuiesceErr, l.Err) }
 
 // polite reports whether the component left in time and without being told twice.
 func (l *ComponentReport) polite() bool { return l.Outcome == OutcomeAcked && !l.Insisted }
@@ -202,9 +168,9 @@ func (l *ComponentReport) Error() string {
 // was insisted upon.
 func (l *ComponentReport) Unwrap() error {
 	if l.Insisted {
-		return join(ErrInsist, l.failure())
+		return errors.Join(ErrInsist, l.QuiesceErr, l.Err)
 	}
-	return l.failure()
+	return errors.Join(l.QuiesceErr, l.Err)
 }
 
 // Err returns nil exactly if the exit code is 0. Otherwise it joins [ErrForced]
@@ -277,24 +243,20 @@ func (r *Report) String() string {
 func (l *ComponentReport) waitedOn() string {
 	var names []string
 	for _, id := range l.WaitedOn {
-		if id == l.ID {
-			names = append(names, "own Quiesce")
-		} else {
-			names = append(names, plain(string(id)))
-		}
+		names = append(names, plain(string(id)))
+	}
+	if slices.Contains(l.WaitedOn, l.ID) {
+		names = []string{"own Quiesce"}
 	}
 	return cmp.Or(strings.Join(names, ", "), "-")
 }
 
 func (l *ComponentReport) remarks() string {
-	var remarks []string
+	remarks := plain(errorText(errors.Join(l.QuiesceErr, l.Err)))
 	if l.Insisted {
-		remarks = append(remarks, "insisted upon")
+		remarks = strings.TrimSuffix("insisted upon; "+remarks, "; ")
 	}
-	if err := l.failure(); err != nil {
-		remarks = append(remarks, plain(errorText(err)))
-	}
-	return cmp.Or(strings.Join(remarks, "; "), "-")
+	return cmp.Or(remarks, "-")
 }
 
 // plain keeps what others wrote from breaking the line or the terminal.

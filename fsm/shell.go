@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
@@ -11,10 +12,7 @@ import (
 // tell feeds a message to the core, or leaves it to whoever is feeding it.
 func (o *Orchestrator) tell(m *message) {
 	if o.inbox.post(m) {
-		o.mu.Lock()
-		after := o.deliver()
-		o.mu.Unlock()
-		o.logLate(after)
+		o.deliver()
 	}
 }
 
@@ -22,27 +20,35 @@ func (o *Orchestrator) tell(m *message) {
 // reports whether it was the one of its kind that counted.
 func (o *Orchestrator) call(m *message) bool {
 	o.inbox.post(m)
+	o.deliver()
 	o.mu.Lock()
-	after := o.deliver()
-	counted := o.command == m.command || o.force == m.command
-	o.mu.Unlock()
-	o.logLate(after)
-	return counted
+	defer o.mu.Unlock()
+	return o.command == m.command || o.force == m.command
 }
 
-// deliver feeds the core until the inbox is empty. It returns the acks that
-// came after the end. The caller holds mu.
-func (o *Orchestrator) deliver() (after []*message) {
+// deliver feeds the core until the inbox is empty, and logs what came too late.
+func (o *Orchestrator) deliver() {
+	o.mu.Lock()
+	late := o.drain()
+	o.mu.Unlock()
+	for _, m := range late {
+		id := string(o.components[m.who].id)
+		o.logger.Warn("fsm: component returned after the end", "id", id, "error", m.err)
+	}
+}
+
+// drain returns the acks that came after the end. The caller holds mu.
+func (o *Orchestrator) drain() (late []*message) {
 	for m := o.inbox.take(); m != nil; m = o.inbox.take() {
 		for now := time.Now(); m != nil; m = m.next {
 			if o.final == nil {
 				o.feed(m, now)
 			} else if m.kind == acked || m.kind == quiesceEnded {
-				after = append(after, m)
+				late = append(late, m)
 			}
 		}
 	}
-	return after
+	return late
 }
 
 // feed gives the core one input and carries out what it emits.
@@ -66,29 +72,23 @@ func (o *Orchestrator) note(m *message, now time.Time) {
 		c := o.components[m.who]
 		c.ended, c.err = now, m.err
 	case quiesceEnded:
-		o.components[m.who].quiesceErr = m.err
+		c := o.components[m.who]
+		c.quiesceErr = errors.Join(c.quiesceErr, m.err)
 	case forced:
 		o.force = m.command
 	case quiesceOver:
 		o.quiescing.end()
 	case politeOver:
-		o.noteWaits()
 		o.endPolite(now)
 	case lateOver:
 		o.tooLate.end()
 	}
+	if m.panicked != nil {
+		o.components[m.who].panicked = m.panicked
+	}
 	for id, stack := range m.stacks {
 		if i, ok := o.index[ID(id)]; ok && o.core.nodes[i].phase == running {
 			o.components[i].stack = stack
-		}
-	}
-}
-
-// noteWaits keeps whom everything that waits is waiting for.
-func (o *Orchestrator) noteWaits() {
-	for i, c := range o.components {
-		if o.core.nodes[i].phase == waiting {
-			c.waitedOn = o.ids(o.core.outstanding(i))
 		}
 	}
 }
@@ -120,8 +120,13 @@ func (o *Orchestrator) after(d time.Duration, f func()) {
 }
 
 // endPolite makes what runs hear ErrInsist, and what starts from now on live on
-// for most of what remains.
+// for most of what remains. It keeps whom those were waiting for.
 func (o *Orchestrator) endPolite(now time.Time) {
+	for i, c := range o.components {
+		if o.core.nodes[i].phase == waiting {
+			c.waitedOn = o.ids(o.core.outstanding(i))
+		}
+	}
 	o.onTime.end()
 	o.tooLate = newGroup(o.base, now.Add(mostOf(o.began.Add(o.alarm).Sub(now))))
 }
@@ -154,7 +159,9 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 
 	switch e.kind {
 	case ShutdownRequested:
-		o.quiesceAll(m.kind)
+		if m.kind == requested { // a force leaves no time for it
+			o.quiesceAll()
+		}
 	case Started:
 		o.start(o.components[e.who], e.cause, now)
 	case Insisted:
@@ -163,7 +170,8 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 		}
 	case Quiesced:
 		if m.kind == quiesceOver {
-			o.components[e.who].quiesceLate = true
+			c := o.components[e.who]
+			c.quiesceErr, c.quiesceLate = ErrQuiesceLate, true
 		}
 	case AllAcked, Timeout:
 		o.end(now)
@@ -179,14 +187,13 @@ func (o *Orchestrator) move(kind Kind) {
 	if err != nil { // a test proves that core and engine agree on every pair
 		o.logger.Error("fsm: core and engine disagree", "error", err)
 	}
-	o.state = taken.To
+	if o.state = taken.To; o.state == Terminated {
+		o.edge = taken
+	}
 }
 
-// quiesceAll tells everybody to take no new work, unless there is no time left.
-func (o *Orchestrator) quiesceAll(why inputKind) {
-	if why == forced {
-		return
-	}
+// quiesceAll tells everybody to take no new work.
+func (o *Orchestrator) quiesceAll() {
 	for _, c := range o.components {
 		if c.quiescer != nil {
 			go o.run(c, &componentContext{o.quiescing.ctx, c.labels, o.quiescing.until}, quiesceEnded)
@@ -207,7 +214,7 @@ func (o *Orchestrator) start(c *component, cause int, now time.Time) {
 	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(shared.until) {
 		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
 		c.ctx.deadline = limit
-		c.timer = time.AfterFunc(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
+		o.after(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
 	}
 	go o.run(c, &c.ctx, acked)
 }
@@ -223,7 +230,8 @@ func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind)
 	returned := false
 	defer func() {
 		if !returned {
-			m.err = o.recovered(c, recover())
+			m.panicked = o.recovered(c, recover())
+			m.err = m.panicked
 		}
 		o.tell(m)
 	}()
@@ -233,29 +241,17 @@ func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind)
 
 // recovered makes the error of a panic; recover() returns nil only for Goexit.
 // It is logged before the ack, so that the end of the process cannot lose it.
-func (o *Orchestrator) recovered(c *component, value any) error {
+func (o *Orchestrator) recovered(c *component, value any) *PanicError {
 	stack := debug.Stack()
 	err := &PanicError{Value: value, Stack: stack[:min(len(stack), maxStack)]}
 	o.logger.Error("fsm: component panicked", "id", string(c.id), "error", err, "stack", string(err.Stack))
 	return err
 }
 
-func (o *Orchestrator) logLate(acks []*message) {
-	for _, m := range acks {
-		c := o.components[m.who]
-		o.logger.Warn("fsm: component returned after the end", "id", string(c.id), "error", m.err)
-	}
-}
-
 // end makes the report final. What still runs is told so, and left behind.
 func (o *Orchestrator) end(now time.Time) {
 	for _, timer := range o.timers {
 		timer.Stop()
-	}
-	for _, c := range o.components {
-		if c.timer != nil {
-			c.timer.Stop()
-		}
 	}
 	o.final = o.report(now)
 	o.onTime.end()

@@ -63,16 +63,9 @@ func labelledStacks() map[string]string {
 }
 
 // recordLabel finds Label in a line like: # labels: {"key":"value", "k":"v"}
+// Inside of a value it cannot stand like this, because quotes are escaped there.
 func recordLabel(record string) (id string, ok bool) {
-	_, labels, found := strings.Cut(record, "\n# labels: {")
-	if !found {
-		return "", false
-	}
-	labels, _, _ = strings.Cut(labels, "\n")
-	_, value, found := strings.Cut(labels, strconv.Quote(Label)+":")
-	if !found {
-		return "", false
-	}
+	_, value, _ := strings.Cut(record, strconv.Quote(Label)+":")
 	quoted, err := strconv.QuotedPrefix(value)
 	if err != nil {
 		return "", false
@@ -83,13 +76,16 @@ func recordLabel(record string) (id string, ok bool) {
 
 // appendRecord adds a record's frames, "function file:line", to a bounded stack.
 func appendRecord(stack, record string) string {
+	if len(stack) == maxStack {
+		return stack
+	}
 	head, rest, _ := strings.Cut(record, " @ ")
 	var b strings.Builder
 	b.WriteString(stack)
-	b.WriteString("goroutines with this stack: " + strings.TrimSpace(lastLine(head)) + "\n")
+	b.WriteString("goroutines with this stack: " + head[strings.LastIndex(head, "\n")+1:] + "\n")
 	for line := range strings.SplitSeq(rest, "\n") {
 		fields := strings.Fields(line) // # 0x4a1b2c function+0x1c file:line
-		if len(fields) < 4 || !strings.HasPrefix(fields[1], "0x") {
+		if len(fields) < 4 || fields[0] != "#" || !strings.HasPrefix(fields[1], "0x") {
 			continue
 		}
 		function, _, _ := strings.Cut(fields[2], "+0x")
@@ -97,5 +93,3 @@ func appendRecord(stack, record string) string {
 	}
 	return b.String()[:min(b.Len(), maxStack)]
 }
-
-func lastLine(s string) string { return s[strings.LastIndex(s, "\n")+1:] }
