@@ -104,6 +104,7 @@ type PanicError struct {
 	Stack []byte // where, at most 16 KiB
 }
 
+// Error says what it panicked with, or that it was Goexit.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
 		return "fsm: component: called runtime.Goexit"

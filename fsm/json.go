@@ -86,8 +86,8 @@ func (l *ComponentReport) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON implements [json.Marshaler]. The edge and the exit code stand in a
 // final report only.
-func (r *Report) MarshalJSON() ([]byte, error) {
-	j := reportJSON{Took: inMillis(r.Took), bareReport: (*bareReport)(r)}
+func (r Report) MarshalJSON() ([]byte, error) {
+	j := reportJSON{Took: inMillis(r.Took), bareReport: (*bareReport)(&r)}
 	if r.State == Terminated {
 		j.Edge, j.ExitCode = &r.Edge, new(r.ExitCode())
 	}

@@ -16,6 +16,7 @@ type TransitionError struct {
 	Event Kind
 }
 
+// Error names the event and the state.
 func (e *TransitionError) Error() string {
 	return fmt.Sprintf("fsm: transition: no %s in state %s", e.Event, e.State)
 }

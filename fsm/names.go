@@ -54,12 +54,22 @@ var (
 	}
 )
 
-func (s State) String() string                   { return nameOf(stateNames[:], s) }
-func (s State) MarshalText() ([]byte, error)     { return []byte(s.String()), nil }
+// String returns the state's name, as the diagrams have it.
+func (s State) String() string { return nameOf(stateNames[:], s) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It refuses other names.
 func (s *State) UnmarshalText(text []byte) error { return parseName(stateNames[:], "state", s, text) }
 
-func (k Kind) String() string                   { return nameOf(kindNames[:], k) }
-func (k Kind) MarshalText() ([]byte, error)     { return []byte(k.String()), nil }
+// String returns the event's name, as the diagrams have it.
+func (k Kind) String() string { return nameOf(kindNames[:], k) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It refuses other names.
 func (k *Kind) UnmarshalText(text []byte) error { return parseName(kindNames[:], "kind", k, text) }
 
 func nameOf[T ~uint8](names []string, value T) string {

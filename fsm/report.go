@@ -33,8 +33,13 @@ const (
 
 var outcomeNames = [...]string{"waiting", "stopping", "acked", "failed", "panicked", "hung", "skipped"}
 
-func (u Outcome) String() string               { return nameOf(outcomeNames[:], u) }
+// String returns the outcome's name, in lower case.
+func (u Outcome) String() string { return nameOf(outcomeNames[:], u) }
+
+// MarshalText implements [encoding.TextMarshaler].
 func (u Outcome) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It refuses other names.
 func (u *Outcome) UnmarshalText(text []byte) error {
 	return parseName(outcomeNames[:], "outcome", u, text)
 }

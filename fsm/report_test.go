@@ -182,3 +182,26 @@ func TestTransitionsIsACopy(t *testing.T) {
 		t.Error("the table can be changed from outside")
 	}
 }
+
+// What is read as a report is written as the same report.
+func FuzzReportJSON(f *testing.F) {
+	f.Add([]byte(`{"tookMs":1e300,"state":"Terminated","components":[{"id":"a","outcome":"hung","waitedOn":["a"]}]}`))
+	f.Add([]byte(`{"command":{"signal":15},"events":[{"kind":"Acked","error":"e"}],"edge":{"on":"Timeout"}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var r, again Report
+		if json.Unmarshal(text, &r) != nil {
+			return
+		}
+		_, _, _ = r.String(), r.Summary(), r.Err()
+		one, err := json.Marshal(r)
+		if err != nil {
+			return // a year beyond what RFC 3339 can say
+		}
+		if err := json.Unmarshal(one, &again); err != nil {
+			t.Fatalf("%v: %s", err, one)
+		}
+		if two, err := json.Marshal(&again); err != nil || !bytes.Equal(one, two) {
+			t.Errorf("%v:\n%s\n%s", err, one, two)
+		}
+	})
+}
