@@ -33,7 +33,7 @@ func sourceOf(address net.Addr) source {
 // Listen binds address ("host:port", port 0 for any) and accepts streams on it until Quiesce or Shutdown. It returns
 // the bound address.
 func (p *Pool) Listen(address string) (net.Addr, error) {
-	config := net.ListenConfig{KeepAliveConfig: keepAlive(p.config.DeadAfter)}
+	config := net.ListenConfig{KeepAlive: -1} // watch sets it
 	listener, err := config.Listen(p.quiesced, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("streams: listen: %w", err)
@@ -129,6 +129,9 @@ func (p *Pool) release(from source) {
 func (p *Pool) handshake(accepted *net.TCPConn, from source) error {
 	ctx, cancel := context.WithTimeout(p.quiesced, p.config.HandshakeTimeout)
 	defer cancel()
+	if err := watch(accepted, p.config.DeadAfter); err != nil {
+		return err
+	}
 	socket := newSocket(ctx, accepted)
 	conn := tls.Server(socket, p.serverTLS())
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -169,18 +172,20 @@ func (p *Pool) greet(ctx context.Context, s *stream) error {
 
 // awaitOwnDial settles opposite simultaneous dials: both sides keep the one dialed by the smaller key. The smaller one
 // holds back its answer until its own dial has ended: if that is up, the other is a duplicate; if it failed, it is not.
+// A dial that has not connected yet, perhaps to an address where nobody is, holds nobody back; it becomes the duplicate.
 func (p *Pool) awaitOwnDial(ctx context.Context, peer identity.PublicKey) {
 	if p.config.Identity.PublicKey().Compare(peer) > 0 {
 		return
 	}
 	p.mu.Lock()
 	dial := p.dialing[peer]
+	wait := dial != nil && dial.connected
 	p.mu.Unlock()
-	if dial == nil {
+	if !wait {
 		return
 	}
 	select {
-	case <-dial:
+	case <-dial.ended:
 	case <-ctx.Done():
 	}
 }
@@ -226,7 +231,7 @@ func (p *Pool) checkKey(peer identity.PublicKey) error {
 		return ErrSelf
 	}
 	if _, ok := p.allowed[peer]; p.allowed != nil && !ok {
-		return fmt.Errorf("streams: %v is not on the list of allowed keys", peer)
+		return fmt.Errorf("%w: %v", ErrNotAllowed, peer)
 	}
 	return nil
 }

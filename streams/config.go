@@ -64,9 +64,11 @@ type Config struct {
 
 	HandshakeTimeout time.Duration // from TCP connect, or accept, to the second hello frame
 	WriteTimeout     time.Duration // for the kernel to take one buffer of at most 64 KiB; a slower peer is cut off
-	DeadAfter        time.Duration // within which a peer that vanished without FIN or RST is noticed, in whole seconds
-	Linger           time.Duration // from the end of a stream being decided to its socket being closed, at the latest
-	MaxDrain         int           // bytes read from a peer after that
+	// DeadAfter is when a peer that vanished without FIN or RST is given up, in whole seconds, at least 4; the kernel's
+	// timers add up to an eighth. On Linux so is a peer that is alive and takes nothing of what was written to it.
+	DeadAfter time.Duration
+	Linger    time.Duration // from the end of a stream being decided to its socket being closed, at the latest
+	MaxDrain  int           // bytes read from a peer after that
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -88,6 +90,9 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault("Linger", &c.Linger, DefaultLinger),
 		setDefault("MaxDrain", &c.MaxDrain, DefaultMaxDrain),
 	)
+	if c.DeadAfter < minDeadAfter || c.DeadAfter != c.DeadAfter.Truncate(time.Second) {
+		err = errors.Join(err, fmt.Errorf("streams: New: DeadAfter is %v, want whole seconds, at least 4", c.DeadAfter))
+	}
 	if c.MaxFrame > maxMaxFrame {
 		err = errors.Join(err, fmt.Errorf("streams: New: MaxFrame is %d, at most %d", c.MaxFrame, maxMaxFrame))
 	}

@@ -5,10 +5,15 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/farewell-node/farewell/streams/identity"
 )
+
+// dialing is a dial under way.
+type dialing struct {
+	connected bool          // its TCP connection stands; guarded by the pool's mutex
+	ended     chan struct{} // closed when the dial has ended
+}
 
 // Dial brings up a stream with peer at address ("host:port") and returns nil when it is up, which it may be already:
 // hello frames have gone both ways, and the peer's key is the one expected. PeerUp comes at about the same time, before
@@ -32,7 +37,7 @@ func (p *Pool) dial(ctx context.Context, peer identity.PublicKey, address string
 	err = p.connect(ctx, peer, address, sequence)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	close(p.dialing[peer])
+	close(p.dialing[peer].ended)
 	delete(p.dialing, peer)
 	p.arrivals.Done()
 	if p.isUp(peer) {
@@ -56,8 +61,11 @@ func (p *Pool) beginDial(ctx context.Context, peer identity.PublicKey) (sequence
 		case p.leaving:
 			p.mu.Unlock()
 			return 0, ErrLeaving
+		case len(p.live) >= p.config.MaxStreams:
+			p.mu.Unlock()
+			return 0, ErrFull // before the peer takes us for up
 		case other == nil:
-			p.dialing[peer] = make(chan struct{})
+			p.dialing[peer] = &dialing{ended: make(chan struct{})}
 			p.arrivals.Add(1)
 			sequence = p.nextSequence()
 			p.mu.Unlock()
@@ -65,7 +73,7 @@ func (p *Pool) beginDial(ctx context.Context, peer identity.PublicKey) (sequence
 		}
 		p.mu.Unlock()
 		select {
-		case <-other:
+		case <-other.ended:
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
@@ -77,23 +85,33 @@ func (p *Pool) connect(ctx context.Context, peer identity.PublicKey, address str
 	ctx, cancel := context.WithTimeout(ctx, p.config.HandshakeTimeout)
 	defer cancel()
 	defer context.AfterFunc(p.quiesced, cancel)()
-	dialer := net.Dialer{KeepAliveConfig: keepAlive(p.config.DeadAfter)}
+	dialer := net.Dialer{KeepAlive: -1} // watch sets it
 	raw, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
-	socket := newSocket(ctx, raw.(*net.TCPConn))
-	conn := tls.Client(socket, p.config.Identity.ClientTLS(peer))
-	if err = conn.HandshakeContext(ctx); err == nil {
-		err = p.introduce(ctx, newStream(p, peer, conn, socket), sequence)
-	}
-	if err != nil {
-		_ = socket.Close()
+	p.mu.Lock()
+	p.dialing[peer].connected = true
+	p.mu.Unlock()
+	if err = p.secure(ctx, peer, raw.(*net.TCPConn), sequence); err != nil {
+		_ = raw.Close()
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
 	}
 	return err
+}
+
+func (p *Pool) secure(ctx context.Context, peer identity.PublicKey, raw *net.TCPConn, sequence uint64) error {
+	if err := watch(raw, p.config.DeadAfter); err != nil {
+		return err
+	}
+	socket := newSocket(ctx, raw)
+	conn := tls.Client(socket, p.config.Identity.ClientTLS(peer))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	return p.introduce(ctx, newStream(p, peer, conn, socket), sequence)
 }
 
 // introduce says hello, reads the answer, and starts the stream.
@@ -121,16 +139,4 @@ func (p *Pool) introduce(ctx context.Context, s *stream, sequence uint64) error 
 	}
 	s.start()
 	return nil
-}
-
-// keepAlive makes the kernel probe an idle peer so that it is given up within the time given.
-func keepAlive(within time.Duration) net.KeepAliveConfig {
-	const probes = 3
-	interval := max(within/(2*probes), time.Second)
-	return net.KeepAliveConfig{
-		Enable:   true,
-		Idle:     max(within-probes*interval, time.Second),
-		Interval: interval,
-		Count:    probes,
-	}
 }

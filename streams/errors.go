@@ -20,6 +20,8 @@ var (
 	ErrFull = errors.New("pool is full")
 	// ErrSelf means that the peer is this node itself.
 	ErrSelf = errors.New("peer is this node")
+	// ErrNotAllowed means that the peer's key is not in Config.Allowed.
+	ErrNotAllowed = errors.New("key is not allowed")
 	// ErrRejected means that the peer answered our hello with a refusal.
 	ErrRejected = errors.New("rejected by the peer")
 	// ErrProtocol means that the peer sent what no peer of this version sends.

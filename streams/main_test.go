@@ -16,12 +16,19 @@ import (
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
-// childVariable turns this binary into the other process of a benchmark.
+// childVariable turns this binary into another process, named in children.
 const childVariable = "FAREWELL_TEST_CHILD"
 
+// children are the mains of other processes. They end with their parent.
+var children = map[string]func(){
+	"plain": func() { respond(false) },
+	"tls":   func() { respond(true) },
+}
+
 func TestMain(m *testing.M) {
-	if kind := os.Getenv(childVariable); kind != "" {
-		respond(kind == "tls")
+	if child := children[os.Getenv(childVariable)]; child != nil {
+		child()
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -110,6 +117,7 @@ func (r *recorder) until(t testing.TB, what string, condition func() bool) {
 		}
 		select {
 		case <-changed:
+		case <-time.After(5 * time.Millisecond): // for conditions on more than what was recorded
 		case <-deadline:
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -222,7 +230,8 @@ func dialRawAs(t testing.TB, seed byte, n *node, instance, sequence uint64) *raw
 // connectRaw connects to a node as seed and says nothing.
 func connectRaw(t testing.TB, seed byte, n *node) *rawPeer {
 	t.Helper()
-	socket, err := net.Dial("tcp", n.address)
+	dialer := net.Dialer{Control: ethernetSegments}
+	socket, err := dialer.Dial("tcp", n.address)
 	if err != nil {
 		t.Fatal(err)
 	}

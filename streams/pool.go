@@ -39,9 +39,9 @@ type Pool struct {
 	mu        sync.Mutex
 	sequence  uint64 // see hello
 	listeners []net.Listener
-	dialing   map[identity.PublicKey]chan struct{} // closed when the dial has ended
-	peers     map[identity.PublicKey]*stream       // the newest, until its PeerDown has returned
-	live      map[*stream]struct{}                 // until the socket is closed
+	dialing   map[identity.PublicKey]*dialing
+	peers     map[identity.PublicKey]*stream // the newest, until its PeerDown has returned
+	live      map[*stream]struct{}           // until the socket is closed
 	sources   map[source]int
 	leaving   bool // no arrivals
 	closing   bool // Shutdown was called
@@ -65,7 +65,7 @@ func New(config Config) (*Pool, error) {
 		config:     config,
 		instance:   binary.BigEndian.Uint64(instance[:]),
 		handshakes: make(chan struct{}, config.MaxHandshakes),
-		dialing:    make(map[identity.PublicKey]chan struct{}),
+		dialing:    make(map[identity.PublicKey]*dialing),
 		peers:      make(map[identity.PublicKey]*stream),
 		live:       make(map[*stream]struct{}),
 		sources:    make(map[source]int),

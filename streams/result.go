@@ -64,7 +64,7 @@ func (r Result) err() error { return fmt.Errorf("streams: %v: %w", r, r.Err) }
 func (s *stream) result() Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := Result{Peer: s.peer, Traffic: s.traffic, Outcome: s.outcome, Err: s.cause}
+	r := Result{Peer: s.peer, Traffic: s.trafficLocked(), Outcome: s.outcome, Err: s.cause}
 	if !s.began.IsZero() {
 		r.Took = time.Since(s.began)
 	}
@@ -103,7 +103,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Unlock()
 	for _, s := range streams {
 		s.mu.Lock()
-		traffic := s.traffic
+		traffic := s.trafficLocked()
 		s.mu.Unlock()
 		stats.Total.add(traffic)
 		stats.Streams = append(stats.Streams, StreamStats{s.peer, s.source == source{}, s.closing.Load(), traffic})

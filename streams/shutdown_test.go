@@ -129,47 +129,6 @@ func TestBothLeaveAtOnce(t *testing.T) {
 	}
 }
 
-// The last bytes reach a reader that is slow, has sent what we never asked for, and goes on sending.
-func TestLastBytesReachASlowReader(t *testing.T) {
-	a := newNode(t, 1, nil)
-	const size = 64 << 10
-	peer := dialRaw(t, 2, a)
-	if err := peer.socket.SetReadBuffer(8 << 10); err != nil {
-		t.Fatal(err)
-	}
-	key := id(2).PublicKey()
-	frame := make([]byte, 4<<10)
-	if err := a.Send(key, make([]byte, size)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := peer.Write(append([]byte{0, 0, 16, 0}, frame...)); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan int, 1)
-	go func() {
-		n, buffer := 0, make([]byte, 4<<10)
-		for {
-			k, err := peer.Read(buffer)
-			n += k
-			if err != nil {
-				break
-			}
-			time.Sleep(100 * time.Microsecond)
-			if n%(64<<10) < k {
-				_, _ = peer.Write([]byte{0, 0, 0, 1, 0})
-			}
-		}
-		_ = peer.Close()
-		read <- n
-	}()
-	if err := a.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if n := <-read; n != headerSize+size {
-		t.Errorf("%d bytes arrived of %d", n, headerSize+size)
-	}
-}
-
 // fill sends to a peer that does not read until neither kernel takes any more.
 func fill(t *testing.T, n *node, peer identity.PublicKey) {
 	t.Helper()

@@ -30,7 +30,7 @@ type stream struct {
 	instance uint64 // of the peer's pool
 	sequence uint64 // of the peer's hello
 
-	previous    *stream       // with the same peer: its PeerDown comes before our PeerUp; nil when passed
+	previous    *stream       // with the same peer: its PeerDown comes before our PeerUp; nil once it has
 	down        chan struct{} // closed when PeerDown has returned, under the pool's mutex
 	writerEnded chan struct{}
 	place       chan struct{} // holds one token while a Deliver's frame is outside the bound
@@ -39,12 +39,14 @@ type stream struct {
 	removed atomic.Bool
 	running atomic.Int32 // goroutines
 
+	framesReceived, bytesReceived atomic.Uint64
+
 	mu       sync.Mutex
 	wake     sync.Cond // the writer waits on it
 	queue    queue
-	traffic  Traffic
-	reserved uint64 // bytes of the Deliver's frame, 0 when the place is free
-	until    uint64 // where that frame ends, counted in Traffic.Accepted
+	traffic  Traffic // but for what was received
+	reserved uint64  // bytes of the Deliver's frame, 0 when the place is free
+	until    uint64  // where that frame ends, counted in Traffic.Accepted
 	waiters  []waiter
 	peerLeft bool // the peer's end was read, after a whole frame
 	aborted  bool
@@ -55,6 +57,12 @@ type stream struct {
 
 	confirmed bool // the reader's alone until it ends
 	drained   int
+}
+
+func (s *stream) trafficLocked() Traffic {
+	t := s.traffic
+	t.FramesReceived, t.BytesReceived = s.framesReceived.Load(), s.bytesReceived.Load()
+	return t
 }
 
 // waiter waits until so many bytes are written.
@@ -149,10 +157,10 @@ func (s *stream) remove() {
 func (s *stream) read() {
 	defer s.ended()
 	defer s.frames.release()
-	if s.previous != nil {
-		<-s.previous.down
-		s.previous = nil
+	for before := s.previous; before != nil; before = before.previous { // more than one if it never started
+		<-before.down
 	}
+	s.previous = nil
 	s.pool.config.Handler.PeerUp(s.peer)
 	err := s.readFrames()
 	switch {
@@ -185,23 +193,17 @@ func (s *stream) readFrames() error {
 			s.confirmed = true
 			continue
 		}
-		s.received(len(frame))
 		if s.removed.Load() {
 			break
 		}
+		s.framesReceived.Add(1)
+		s.bytesReceived.Add(uint64(headerSize + len(frame)))
 		s.pool.config.Handler.Frame(s.peer, frame)
 		if err := s.checkDrained(headerSize + len(frame)); err != nil {
 			return err
 		}
 	}
 	return ErrRemoved
-}
-
-func (s *stream) received(size int) {
-	s.mu.Lock()
-	s.traffic.FramesReceived++
-	s.traffic.BytesReceived += uint64(headerSize + size)
-	s.mu.Unlock()
 }
 
 // checkDrained bounds what a peer may make us read once the stream is closing.
