@@ -35,6 +35,9 @@ func sourceOf(address net.Addr) source {
 func (p *Pool) Listen(address string) (net.Addr, error) {
 	config := net.ListenConfig{KeepAlive: -1} // watch sets it
 	listener, err := config.Listen(p.quiesced, "tcp", address)
+	if p.quiesced.Err() != nil {
+		err = ErrLeaving
+	}
 	if err != nil {
 		return nil, fmt.Errorf("streams: listen: %w", err)
 	}

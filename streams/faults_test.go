@@ -230,6 +230,27 @@ func TestReaderThatNeverReads(t *testing.T) {
 	}
 }
 
+// What counts as written is what the kernel took: a stalled reader that wakes up after the cut still gets all of it.
+func TestWrittenIsWhatArrives(t *testing.T) {
+	p, err := New(Config{Identity: id(1), Handler: silent{}, Linger: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := tcpPair(t)
+	peer := id(2).PublicKey()
+	attach(p, peer, link{near, newSocket(context.Background(), near)})
+	n := &node{Pool: p}
+	fill(t, n, peer)
+	assertIs(t, p.Shutdown(t.Context()), ErrCut)
+	r := p.Results()[0]
+	arrived, err := io.Copy(io.Discard, far)
+	t.Logf("of %d bytes accepted %d were written, %d not; %d arrived, %v",
+		r.Traffic.Accepted, r.Traffic.Written, r.Traffic.Unwritten(), arrived, err)
+	if uint64(arrived) < r.Traffic.Written { // more if a part of the last write was taken
+		t.Error("written bytes did not arrive")
+	}
+}
+
 func TestWriteTimeout(t *testing.T) {
 	a := newNode(t, 1, func(c *Config) { c.WriteTimeout = 200 * time.Millisecond })
 	dialRaw(t, 2, a)

@@ -2,9 +2,11 @@ package streams
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -63,6 +65,52 @@ func TestSendRefuses(t *testing.T) {
 	if total := checkAccounts(t, a.Pool); total.Refused != 14+14+105+105 || total.Accepted != 104 {
 		t.Errorf("totals %+v", total)
 	}
+}
+
+// The frame of a Deliver is outside the bound, also while only a part of it is written.
+func TestDeliverHasItsOwnPlace(t *testing.T) {
+	const size = 4 * chunkSize
+	s := newStream(newNode(t, 1, func(c *Config) { c.MaxQueue = 100 }).Pool, id(2).PublicKey(), nil, nil)
+	if err := s.send(make([]byte, 90)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	delivered := make(chan error, 2)
+	for range 2 { // one takes the place, the other waits for it
+		go func() { delivered <- s.deliver(ctx, make([]byte, size)) }()
+	}
+	queued := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.reserved > 0
+	}
+	for !queued() {
+		runtime.Gosched()
+	}
+	assertIs(t, s.send(make([]byte, 3)), ErrQueueFull)
+	if err := s.send(make([]byte, 2)); err != nil {
+		t.Errorf("within the bound: %v", err)
+	}
+	s.wrote(100 + size/2)
+	if err := s.send(make([]byte, 80)); err != nil {
+		t.Errorf("the other's frame is half written: %v", err)
+	}
+	assertIs(t, s.send(make([]byte, 80)), ErrQueueFull)
+	cancel()
+	var unwritten *UnwrittenError
+	for range 2 {
+		if err := <-delivered; !errors.As(err, &unwritten) || !errors.Is(err, context.Canceled) {
+			t.Errorf("deliver: %v", err)
+		}
+	}
+	if err := s.deliver(ctx, nil); err == nil {
+		t.Error("the place was given away while the frame in it is not written")
+	}
+	s.wrote(int(s.traffic.Unwritten()))
+	if len(s.place) > 0 || s.reserved > 0 {
+		t.Error("the place is not free again")
+	}
+	s.queue.discard()
 }
 
 func TestRemoveIsPolite(t *testing.T) {

@@ -60,7 +60,7 @@ func (r Result) String() string {
 
 func (r Result) err() error { return fmt.Errorf("streams: %v: %w", r, r.Err) }
 
-// result describes a stream that has ended, or is cut short.
+// result describes a stream that has ended.
 func (s *stream) result() Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/farewell-node/farewell/streams/identity"
 )
 
-// cutGrace is how long Shutdown waits, once cut short, for goroutines whose sockets it has closed.
-const cutGrace = 100 * time.Millisecond
+// cutGrace is how long Shutdown waits, once cut short, for goroutines whose sockets it has closed: milliseconds, unless
+// a Handler does not return.
+const cutGrace = 500 * time.Millisecond
 
 // Quiesce stops accepting and dialing, cancels what of that is under way, and tells the Withdrawer, once. Streams that
 // are up stay up. It returns when no new stream can come up any more, or with ctx's cause.
@@ -51,7 +54,7 @@ func (p *Pool) awaitArrivals(ctx context.Context) error {
 // Shutdown closes all streams in parallel: each is flushed, half-closed, read on to the peer's end, and closed. It
 // returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended, and an
 // error names those that did not end well. When ctx ends, what is still open is cut short: its socket is closed at once.
-// A Handler's call that still runs a moment after that is left behind, and named. Shutdown does what Quiesce does first
+// A Handler's call that still runs half a second after that is left behind, and named. Shutdown does what Quiesce does first
 // if that was not called. Later calls wait for the first.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	err := p.Quiesce(ctx)
@@ -103,13 +106,26 @@ func (p *Pool) awaitClosed(ctx context.Context) error {
 	case <-p.closed:
 		return nil
 	case <-time.After(cutGrace):
-		return fmt.Errorf("streams: shutdown: handler still busy: %w", cause)
+		return fmt.Errorf("streams: shutdown: %w: handler still busy with %v", cause, p.busy())
 	}
 }
 
+// busy names the first few peers whose streams have not ended.
+func (p *Pool) busy() []identity.PublicKey {
+	var peers []identity.PublicKey
+	for _, s := range p.beginClose() {
+		if len(peers) < named {
+			peers = append(peers, s.peer)
+		}
+	}
+	return peers
+}
+
+// named is how many of possibly thousands of peers an error names.
+const named = 10
+
 // verdict is an error if any stream was cut or reset. It names the first few.
 func (p *Pool) verdict() error {
-	const named = 10
 	var errs []error
 	failed := 0
 	for _, r := range p.Results() {

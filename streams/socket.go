@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 )
 
 // socket is a TCP connection under TLS. It knows what crypto/tls does not tell: whether the peer's end came without a
@@ -19,6 +20,10 @@ type socket struct {
 func newSocket(ctx context.Context, conn *net.TCPConn) *socket {
 	return &socket{TCPConn: conn, disarm: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 }
+
+// SetWriteDeadline does nothing: crypto/tls gives close_notify five seconds, whatever the deadline on the TCPConn says,
+// and forbids writing after it, which nobody does.
+func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *socket) Read(buffer []byte) (int, error) {
 	n, err := s.TCPConn.Read(buffer)

@@ -81,8 +81,8 @@ func TestKeyFileRefused(t *testing.T) {
 		{"cut", text[:len(text)/2], 0o600, identity.ErrKeyFileDamaged},
 		{"two keys", append(bytes.Clone(text), text...), 0o600, identity.ErrKeyFileDamaged},
 		{"huge", bytes.Repeat(text, 100), 0o600, identity.ErrKeyFileDamaged},
-		{"another algorithm", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600, identity.ErrKeyFileDamaged},
-		{"damaged within", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1, 2}}), 0o600, identity.ErrKeyFileDamaged},
+		{"another algorithm", pemText(der), 0o600, identity.ErrKeyFileDamaged},
+		{"damaged within", pemText([]byte{1, 2}), 0o600, identity.ErrKeyFileDamaged},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,6 +107,10 @@ func TestKeyFileRefused(t *testing.T) {
 	if _, err := identity.LoadOrCreate(filepath.Join(t.TempDir(), "no", "key")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing directory: got %v", err)
 	}
+}
+
+func pemText(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 func TestRacingProcessesGetOneKey(t *testing.T) {
@@ -141,7 +145,8 @@ func TestFromSeedIsDeterministic(t *testing.T) {
 	if a.PublicKey() != b.PublicKey() || a.PublicKey() == c.PublicKey() {
 		t.Error("the seed does not decide the key")
 	}
-	if a.PublicKey().Compare(b.PublicKey()) != 0 || a.PublicKey().Compare(c.PublicKey()) != -c.PublicKey().Compare(a.PublicKey()) {
+	one, other := a.PublicKey(), c.PublicKey()
+	if one.Compare(b.PublicKey()) != 0 || one.Compare(other) != -other.Compare(one) {
 		t.Error("Compare is not an order")
 	}
 }
@@ -272,7 +277,9 @@ func TestHandshakeRefuses(t *testing.T) {
 	})
 	t.Run("another kind of key", func(t *testing.T) {
 		config := client.ClientTLS(server.PublicKey())
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return ecdsaCertificate(t), nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return ecdsaCertificate(t), nil
+		}
 		if _, errs := handshake(t, server.ServerTLS(), config); !errors.Is(errs[0], identity.ErrBadKey) {
 			t.Errorf("server: %v", errs[0])
 		}
