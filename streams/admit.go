@@ -102,7 +102,7 @@ func (p *Pool) serve(socket *net.TCPConn) {
 	if err != nil {
 		_ = socket.Close()
 		p.mu.Lock()
-		p.refused++
+		p.turnedAway++
 		p.mu.Unlock()
 		p.config.Logger.Debug("connection refused", "from", socket.RemoteAddr(), "error", err)
 	}
@@ -197,6 +197,7 @@ func (p *Pool) awaitOwnDial(ctx context.Context, peer identity.PublicKey) {
 // its end, is the newest again.
 func (p *Pool) uninstall(s *stream) {
 	s.abort(Reset, ErrRejected)
+	result := s.result()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.peers[s.peer] == s {
@@ -208,7 +209,7 @@ func (p *Pool) uninstall(s *stream) {
 	delete(p.live, s)
 	close(s.down)
 	close(s.writerEnded)
-	p.total.add(s.traffic)
+	p.total.add(result.Traffic)
 	p.checkClosed()
 }
 

@@ -107,8 +107,10 @@ func TestSlowlorisHandshakes(t *testing.T) {
 		c.MaxHandshakes = 4
 		c.HandshakeTimeout = 300 * time.Millisecond
 	})
-	b := newNode(t, 2, nil)
-	connect(t, a, b) // up before, and not disturbed
+	b, late := newNode(t, 2, nil), newNode(t, 3, nil)
+	if err := b.DialUntilUp(t.Context(), a.key, a.address); err != nil { // up before, and not disturbed
+		t.Fatal(err)
+	}
 	for range 12 {
 		conn, err := net.Dial("tcp", a.address)
 		if err != nil {
@@ -123,8 +125,10 @@ func TestSlowlorisHandshakes(t *testing.T) {
 		t.Error(err)
 	}
 	a.untilBytes(t, b.key, 10)
-	connect(t, newNode(t, 3, nil), a)
-	t.Logf("12 silent connections through 4 places: %d turned away, 1 of 1 honest peers let in", a.Stats().Refused)
+	if err := late.DialUntilUp(t.Context(), a.key, a.address); err != nil {
+		t.Error(err)
+	}
+	t.Logf("12 silent connections through 4 places: %d turned away, 1 of 1 honest peers let in", a.Stats().TurnedAway)
 }
 
 func TestGarbageInsteadOfAHandshake(t *testing.T) {
@@ -140,7 +144,7 @@ func TestGarbageInsteadOfAHandshake(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn) // until the node closes
 		_ = conn.Close()
 	}
-	a.until(t, "refusals", func() bool { return a.Stats().Refused == 20 })
+	a.until(t, "refusals", func() bool { return a.Stats().TurnedAway == 20 })
 	connect(t, newNode(t, 2, nil), a)
 	t.Log("20 of 20 connections with garbage turned away")
 }
@@ -231,10 +235,10 @@ func TestBurstOfConnections(t *testing.T) {
 		_ = conn.Close()
 	}
 	a.untilBytes(t, b.key, 100*arrived)
-	a.until(t, "refusals", func() bool { return a.Stats().Refused >= uint64(count) })
+	a.until(t, "refusals", func() bool { return a.Stats().TurnedAway >= uint64(count) })
 	connect(t, newNode(t, 3, nil), a)
 	t.Logf("%d connections, %d turned away; meanwhile %d of %d frames of a neighbor arrived",
-		count, a.Stats().Refused, a.Stats().Total.FramesReceived, arrived)
+		count, a.Stats().TurnedAway, a.Stats().Total.FramesReceived, arrived)
 }
 
 func TestDialUntilUp(t *testing.T) {

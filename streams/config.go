@@ -20,7 +20,7 @@ const (
 	DefaultWriteTimeout         = 10 * time.Second
 	DefaultDeadAfter            = 30 * time.Second
 	DefaultLinger               = 5 * time.Second
-	DefaultMaxDrain             = 16 << 20
+	DefaultMaxDrain             = 64 << 20 // more than a polite peer's queue and both kernels' buffers hold
 )
 
 // maxMaxFrame keeps lengths clear of the control bit, and sums of them within an int of 32 bits.
@@ -28,7 +28,8 @@ const maxMaxFrame = 1 << 29
 
 // Handler is told what happens on the streams. Calls for one peer are serial and in the order PeerUp, Frame…,
 // PeerDown, over all streams with that peer, one after the other; calls for different peers are concurrent. A call that
-// blocks holds back its own peer only, which is how back-pressure reaches the sender. A call may use the Pool.
+// blocks holds back its own peer only, which is how back-pressure reaches the sender. A call may use the Pool, but not
+// wait for Shutdown, which waits for it.
 type Handler interface {
 	// PeerUp says that a stream with peer is up: hello frames have gone both ways.
 	PeerUp(peer identity.PublicKey)

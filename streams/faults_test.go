@@ -99,7 +99,12 @@ type slowCase struct {
 	chatty      bool
 }
 
-var slowCases = []slowCase{{1 << 20, 0, false}, {1 << 20, 0, true}, {64 << 10, 8 << 10, false}, {64 << 10, 8 << 10, true}}
+var slowCases = []slowCase{
+	{1 << 20, 0, false},
+	{1 << 20, 0, true},
+	{64 << 10, 8 << 10, false},
+	{64 << 10, 8 << 10, true},
+}
 
 func (c slowCase) String() string {
 	what := "4 KiB of its input unread"
@@ -212,7 +217,8 @@ func tlsEnd(t *testing.T, c slowCase) bool {
 func logEnd(t *testing.T, a *node, seed byte, sent int) Result {
 	t.Helper()
 	r := resultsByPeer(a.Pool)[id(seed).PublicKey()]
-	t.Logf("%s: of %d bytes accepted %d were written, %d not; %v", r.Outcome, sent, r.Traffic.Written, r.Traffic.Unwritten(), r.Err)
+	t.Logf("%s: of %d bytes accepted %d were written, %d not; %v",
+		r.Outcome, sent, r.Traffic.Written, r.Traffic.Unwritten(), r.Err)
 	if r.Traffic.Accepted != uint64(sent) {
 		t.Errorf("accepted %d, want %d", r.Traffic.Accepted, sent)
 	}

@@ -36,19 +36,19 @@ type Pool struct {
 	handshakes chan struct{}  // a token for each under way
 	arrivals   sync.WaitGroup // accept loops, handshakes, dials: whatever may yet bring a stream up
 
-	mu        sync.Mutex
-	sequence  uint64 // see hello
-	listeners []net.Listener
-	dialing   map[identity.PublicKey]*dialing
-	peers     map[identity.PublicKey]*stream // the newest, until its PeerDown has returned
-	live      map[*stream]struct{}           // until the socket is closed
-	sources   map[source]int
-	leaving   bool // no arrivals
-	closing   bool // Shutdown was called
-	closed    chan struct{}
-	total     Traffic // of ended streams, and refused without one
-	refused   uint64
-	results   []Result
+	mu         sync.Mutex
+	sequence   uint64 // see hello
+	listeners  []net.Listener
+	dialing    map[identity.PublicKey]*dialing
+	peers      map[identity.PublicKey]*stream // the newest, until its PeerDown has returned
+	live       map[*stream]struct{}           // until the socket is closed
+	sources    map[source]int
+	leaving    bool // no arrivals
+	closing    bool // Shutdown was called
+	closed     chan struct{}
+	total      Traffic // of ended streams, and refused without one
+	turnedAway uint64
+	results    []Result
 }
 
 // New makes a pool. It starts nothing: Listen and Dial do.

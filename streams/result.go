@@ -89,7 +89,8 @@ type StreamStats struct {
 type Stats struct {
 	Streams []StreamStats // by peer
 	Total   Traffic       // of these and of all that have ended
-	Refused uint64        // connections turned away, or whose handshake failed
+	// TurnedAway counts accepted connections that were refused, or whose handshake failed.
+	TurnedAway uint64
 }
 
 // Stats returns a snapshot. It takes each stream's lock in turn: totals are exact for a pool at rest.
@@ -99,7 +100,7 @@ func (p *Pool) Stats() Stats {
 	for s := range p.live {
 		streams = append(streams, s)
 	}
-	stats := Stats{Total: p.total, Refused: p.refused, Streams: make([]StreamStats, 0, len(streams))}
+	stats := Stats{Total: p.total, TurnedAway: p.turnedAway, Streams: make([]StreamStats, 0, len(streams))}
 	p.mu.Unlock()
 	for _, s := range streams {
 		s.mu.Lock()
@@ -112,8 +113,8 @@ func (p *Pool) Stats() Stats {
 	return stats
 }
 
-// Results returns how the streams that Shutdown found ended, in the order in which they did. It is complete when
-// Shutdown has returned.
+// Results returns how the streams that Shutdown found ended, in the order in which they did: the slowest come last. It
+// is complete when Shutdown has returned.
 func (p *Pool) Results() []Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 const cutGrace = 500 * time.Millisecond
 
 // Quiesce stops accepting and dialing, cancels what of that is under way, and tells the Withdrawer, once. Streams that
-// are up stay up. It returns when no new stream can come up any more, or with ctx's cause.
+// are up stay up. It returns when no new stream can come up any more.
 func (p *Pool) Quiesce(ctx context.Context) error {
 	p.refuseArrivals()
 	err := p.awaitArrivals(ctx)
@@ -39,7 +39,7 @@ func (p *Pool) refuseArrivals() {
 
 func (p *Pool) awaitArrivals(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { // ends soon even if ctx ends sooner: all that it waits for is cancelled
+	go func() { // ends soon, even if ctx has ended: all that it waits for is cancelled
 		p.arrivals.Wait()
 		close(done)
 	}()
@@ -47,6 +47,11 @@ func (p *Pool) awaitArrivals(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(cutGrace):
 		return fmt.Errorf("streams: quiesce: %w", context.Cause(ctx))
 	}
 }
