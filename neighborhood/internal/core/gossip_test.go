@@ -250,8 +250,6 @@ func TestOneBadRecordCostsOnlyItself(t *testing.T) {
 	s := newStage(t, 0)
 	a, b, c, d := newActor(1), newActor(2), newActor(3), newActor(4)
 	s.join(a)
-	forged := wire.SignRecord(d.Identity, 5, 0, nil)
-	forged.Key = c.key() // of course the bytes still name d; see below for a forged signature
 	good := b.lists(a.key())
 	frame := wire.Message{Kind: wire.Standard, Entries: []wire.Entry{
 		{Record: d.lists(a.key())}, {Record: good}, {Record: c.lists(a.key())},
@@ -317,6 +315,172 @@ func TestIsolatedRecordsAreCulled(t *testing.T) {
 	if got := len(s.core.View().Records); got != 2 {
 		t.Errorf("%d records, want 2 after it", got)
 	}
+}
+
+// A record may have been culled elsewhere while nothing referenced it here.
+func TestARecordFoundAgainIsToldAnew(t *testing.T) {
+	s := newStage(t, 0)
+	a, b, far := newActor(1), newActor(2), newActor(3)
+	s.join(a, b)
+	r := far.lists(a.key())
+	s.tells(a, a.lists(s.self(), far.key()), r)
+	s.after(2 * time.Second)
+	s.tells(a, a.lists(s.self()))
+	s.after(2 * time.Second)
+	s.forget()
+	s.tells(a, a.lists(s.self(), far.key()))
+	got := s.sentTo(b)
+	if len(got) != 1 || !slices.Contains(keysOf(got[0]), far.key()) {
+		t.Errorf("sent %v, want the record that was found again too", got)
+	}
+}
+
+func TestAFrameThatFailsCostsTheStream(t *testing.T) {
+	s := newStage(t, 0)
+	a, b := newActor(1), newActor(2)
+	s.join(a, b)
+	s.hold = true
+	s.tells(b, b.lists(s.self()))
+	s.step(Delivered{Peer: a.key(), ID: s.held[0].ID + 1, Err: errSilent}) // not the one under way
+	s.lists(a, b)
+	s.step(Delivered{Peer: a.key(), ID: s.held[0].ID, Err: errSilent})
+	s.lists(b)
+	if !slices.Contains(s.removed, a.key()) {
+		t.Error("a stream with a gap in it stays")
+	}
+}
+
+func TestRoom(t *testing.T) {
+	for _, test := range []struct {
+		name               string
+		neighbors, debuts  int
+		debuterIsDebutedTo bool
+		wantTaken          bool
+	}{
+		{name: "empty", wantTaken: true},
+		{name: "four neighbors", neighbors: 4, wantTaken: true},
+		{name: "five neighbors", neighbors: 5},
+		{name: "two and two Debuts", neighbors: 2, debuts: 2, wantTaken: true},
+		{name: "two and three Debuts", neighbors: 2, debuts: 3},
+		{name: "five Debuts", debuts: 5},
+		{name: "five Debuts, one to the debuter", debuts: 4, debuterIsDebutedTo: true, wantTaken: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var targets []Target
+			for i := range test.debuts {
+				targets = append(targets, newActor(byte(20+i)).target())
+			}
+			late := newActor(40)
+			if test.debuterIsDebutedTo {
+				targets = append(targets, late.target())
+			}
+			s := newStage(t, 0, targets...)
+			if len(s.dialed) != len(targets) {
+				t.Fatalf("%d dials, want %d", len(s.dialed), len(targets))
+			}
+			for i := range test.neighbors {
+				a := newActor(byte(i + 1))
+				s.step(PeerUp{Peer: a.key()})
+				s.says(a, wire.Debut, a.shown(a.lists()))
+			}
+			s.step(PeerUp{Peer: late.key()})
+			s.says(late, wire.Debut, late.shown(late.lists()))
+			if taken := s.core.Root().Lists(late.key()); taken != test.wantTaken {
+				t.Errorf("taken in: %v, want %v", taken, test.wantTaken)
+			}
+			if s.core.Places() > wire.MaxDegree {
+				t.Errorf("%d places taken", s.core.Places())
+			}
+		})
+	}
+}
+
+func TestDebutsThatCrossEndInOneNeighborship(t *testing.T) {
+	a := newActor(1)
+	s := newStage(t, 20*time.Millisecond, a.target())
+	s.step(PeerUp{Peer: a.key()})
+	s.says(a, wire.Debut, a.shown(a.lists()))
+	s.says(a, wire.Introduction, a.shown(a.lists(s.self())))
+	s.after(20 * time.Millisecond)
+	s.lists(a)
+	s.rejected(RejectedUnsolicited, 0)
+	if got := s.sentTo(a); len(got) != 2 || got[0].Kind != wire.Debut || got[1].Kind != wire.Introduction {
+		t.Errorf("sent %v, want a Debut and an Introduction", got)
+	}
+	s.after(time.Minute)
+	s.lists(a)
+}
+
+func TestADebutThatIsNotAnsweredIsGivenUp(t *testing.T) {
+	a := newActor(1)
+	s := newStage(t, 0, a.target())
+	s.step(PeerUp{Peer: a.key()})
+	s.after(answerWait)
+	if !slices.Contains(s.removed, a.key()) || s.core.Places() != 0 {
+		t.Errorf("removed %v, %d places kept", s.removed, s.core.Places())
+	}
+	s.says(a, wire.Introduction, a.shown(a.lists(s.self())))
+	s.lists()
+}
+
+func TestMessagesThatDoNotFitTheirKind(t *testing.T) {
+	a, b := newActor(1), newActor(2)
+	other := b.shown(b.lists())
+	for name, test := range map[string]struct {
+		kind    wire.Kind
+		entries []wire.Entry
+		want    Reason
+	}{
+		"a Debut of nobody":           {wire.Debut, nil, RejectedMalformed},
+		"a Debut of somebody else":    {wire.Debut, []wire.Entry{other}, RejectedMalformed},
+		"a Debut of two":              {wire.Debut, []wire.Entry{a.shown(a.lists()), other}, RejectedMalformed},
+		"an Introduction not by it":   {wire.Introduction, []wire.Entry{other, a.shown(a.lists())}, RejectedMalformed},
+		"an Introduction without us":  {wire.Introduction, []wire.Entry{a.shown(a.lists()), other}, RejectedMalformed},
+		"a Pass to nobody":            {wire.Pass, nil, RejectedMalformed},
+		"a Pass to two":               {wire.Pass, []wire.Entry{other, other}, RejectedMalformed},
+		"a Standard from no neighbor": {wire.Standard, []wire.Entry{{Record: a.lists()}}, RejectedStranger},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 0, a.target())
+			s.step(PeerUp{Peer: a.key()})
+			s.says(a, test.kind, test.entries...)
+			s.rejected(test.want, 1)
+			s.lists()
+			if len(s.dialed) != 1 {
+				t.Errorf("dialed %v", s.dialed[1:])
+			}
+		})
+	}
+}
+
+func TestAnAddressThatIsNotForUsIsRejected(t *testing.T) {
+	s := newStage(t, 0)
+	a, b := newActor(1), newActor(2)
+	s.join(a)
+	s.says(a, wire.Standard, b.shown(b.lists(a.key())))
+	s.rejected(RejectedMisplaced, 1)
+	if s.core.Held(b.key()) == nil {
+		t.Error("the record beside the address was dropped too")
+	}
+}
+
+func TestDialsToStrangersAreLimited(t *testing.T) {
+	var targets []Target
+	a := newActor(1)
+	targets = append(targets, a.target())
+	s := newStage(t, 0, targets...)
+	for i := range 20 {
+		s.step(PeerUp{Peer: a.key()})
+		b := newActor(byte(50 + i))
+		s.core.debutTo(a.target())
+		s.says(a, wire.Pass, b.shown(b.lists()))
+		s.step(DialFailed{Peer: b.key()})
+		s.step(PeerDown{Peer: a.key()})
+	}
+	if got := len(s.dialed) - 1; got > dialBurst+1 {
+		t.Errorf("%d dials at once, want at most %d", got, dialBurst)
+	}
+	s.rejected(RejectedDial, 10)
 }
 
 func TestInventedIdentitiesAreBoundedAndToldToNobody(t *testing.T) {

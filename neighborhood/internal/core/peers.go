@@ -54,6 +54,8 @@ func (c *Core) peerDown(key identity.PublicKey) {
 	delete(c.outstanding, key)
 	if p.neighbor {
 		c.dropNeighbor(p, "neighbor lost")
+	} else if t := c.configuredFor(key); t != nil {
+		t.postpone(c.now, c.self) // and not at once, while the old stream is still being closed
 	}
 }
 

@@ -260,15 +260,10 @@ func (c *Core) forget(key identity.PublicKey) {
 func (c *Core) walk() {
 	c.graphChanged = false
 	c.generation++
-	queue := append([]identity.PublicKey(nil), c.root.Neighbors...)
-	for len(queue) > 0 {
-		e := c.records[queue[0]]
-		queue = queue[1:]
-		if e == nil || e.seen == c.generation {
-			continue
-		}
-		e.seen = c.generation
-		queue = append(queue, e.record.Neighbors...)
+	queue := c.reach(make([]*entry, 0, len(c.records)), c.root)
+	for i := 0; i < len(queue); i++ {
+		e := queue[i]
+		queue = c.reach(queue, e.record)
 		if e.isolated != 0 {
 			e.isolated = 0
 			c.tellNeighbors(e)
@@ -280,4 +275,15 @@ func (c *Core) walk() {
 			c.expectCull(key, e.isolated)
 		}
 	}
+}
+
+// reach adds those that a record lists and that were not reached before.
+func (c *Core) reach(queue []*entry, from *wire.Record) []*entry {
+	for _, key := range from.Neighbors {
+		if e := c.records[key]; e != nil && e.seen != c.generation {
+			e.seen = c.generation
+			queue = append(queue, e)
+		}
+	}
+	return queue
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/farewell-node/farewell/streams/identity"
 )
 
 // Kind is what a message is for. It is a tag in the message, not guessed from its shape.
@@ -117,4 +119,15 @@ func (e entryForm) parse() Entry {
 		return Entry{Record: record, Err: fmt.Errorf("wire: address: %w: not its record's owner's", ErrMalformed)}
 	}
 	return Entry{Record: record, Address: address, Err: err}
+}
+
+// Forged is the frame of a Standard with a record that its owner did not sign: the old signature under another story.
+// It is for simulators, which have to see it refused.
+func Forged(r *Record, version uint64, neighbors []identity.PublicKey) []byte {
+	list := make([][]byte, len(neighbors))
+	for i := range neighbors {
+		list[i] = neighbors[i][:]
+	}
+	payload := encode(recordPayload{Key: r.Key[:], Version: version, Flags: r.Flags, Neighbors: list})
+	return encode(messageForm{Kind: uint8(Standard), Entries: []entryForm{{Record: payload, Signature: r.signature}}})
 }
