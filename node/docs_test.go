@@ -29,8 +29,8 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 			t.Errorf("README shows for %s\n%s\nwant\n%s", source, code, want)
 		}
 	}
-	if shown != 1 {
-		t.Errorf("README shows %d examples, want 1", shown)
+	if shown != 2 {
+		t.Errorf("README shows %d examples, want 2", shown)
 	}
 	if diagram := "```mermaid\n" + fsm.Transitions().Mermaid() + "```"; !strings.Contains(readme, diagram) {
 		t.Errorf("README does not show the table's diagram\n%s", diagram)

@@ -91,7 +91,7 @@ func countersOf(gossip neighborhood.Counters, carried streams.Stats) map[string]
 	counters := map[string]uint64{
 		"bytes written": carried.Total.Written, "bytes unwritten": carried.Total.Unwritten(),
 		"bytes received": carried.Total.BytesReceived, "bytes refused": carried.Total.Refused,
-		"connections refused": carried.Refused,
+		"connections refused": carried.TurnedAway,
 		"dials":               gossip.Dials, "dials failed": gossip.DialsFailed,
 		"records taken": gossip.Taken, "records culled": gossip.Culled,
 	}

@@ -57,7 +57,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork())
+	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate())
 	return root
 }
 
