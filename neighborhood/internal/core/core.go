@@ -128,6 +128,7 @@ type Core struct {
 	outstanding map[identity.PublicKey]*debut
 	configured  []*configured
 	passed      map[identity.PublicKey]time.Time // Pass targets, and until when they are not tried again
+	passes      int                              // Passes given, for taking turns
 	strangers   *rate.Limiter                    // of dials to where gossip sent us
 
 	records      map[identity.PublicKey]*entry

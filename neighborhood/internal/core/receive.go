@@ -97,7 +97,8 @@ func (c *Core) receiveIntroduction(p *peer, m wire.Message) {
 	}
 }
 
-// receivePass goes where it is sent, but not to the same place again within a minute.
+// receivePass goes where it is sent, but not to the same place again within a minute. The stream has then done what it
+// was for: as long as it were up, its other end would not be asked again.
 func (c *Core) receivePass(p *peer, m wire.Message) {
 	if !c.solicited(p) {
 		return
@@ -108,6 +109,9 @@ func (c *Core) receivePass(p *peer, m wire.Message) {
 	}
 	if t := c.configuredFor(p.key); t != nil {
 		t.passed = true
+	}
+	if !p.neighbor && !p.answer && p.inFlight == 0 {
+		p.guestUntil = c.now
 	}
 	for key, until := range c.passed {
 		if !c.now.Before(until) {

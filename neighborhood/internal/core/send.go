@@ -83,12 +83,16 @@ func (c *Core) introducee(p *peer) []wire.Entry {
 }
 
 // passTarget chooses where one for whom there is no room may go: to the neighbor through which the nearest room that we
-// know of can be found, so that each Pass leads closer to it; to any neighbor if we know of none.
+// know of can be found, so that each Pass leads closer to it; to any neighbor if we know of none. Where several are as
+// good they take turns: what we know of others' room is a little old, and newcomers often come in crowds.
 func (c *Core) passTarget(debuter identity.PublicKey) []wire.Entry {
 	first := c.introducible(debuter)
 	if len(first) == 0 {
 		return nil
 	}
+	turn := c.passes % len(first)
+	first = slices.Concat(first[turn:], first[:turn])
+	c.passes++
 	type step struct{ at, through identity.PublicKey }
 	seen := map[identity.PublicKey]bool{c.self: true, debuter: true}
 	queue := make([]step, 0, len(first))
