@@ -18,7 +18,8 @@ import (
 type Network interface {
 	// Dial returns when a stream to the peer is up, or with an error when there will be none.
 	Dial(ctx context.Context, peer identity.PublicKey, address string) error
-	// Deliver returns nil when the frame is written to the peer's stream. The frame is not changed afterwards.
+	// Deliver returns nil when the frame is written to the peer's stream. The frame is not changed afterwards. An error
+	// that wraps ErrPeerLeft says that the peer is leaving itself.
 	Deliver(ctx context.Context, peer identity.PublicKey, frame []byte) error
 	// Remove closes the peer's stream, if there is one.
 	Remove(peer identity.PublicKey)
@@ -29,6 +30,8 @@ var (
 	ErrAddress = errors.New("not an address that others can dial")
 	ErrStarted = errors.New("already started")
 	ErrLeft    = errors.New("has left the network")
+	// ErrPeerLeft: a neighbor was leaving itself, and closed its stream before it could be told.
+	ErrPeerLeft = errors.New("the peer has left by itself")
 )
 
 // deliverTimeout bounds what one frame may take before the withdrawal. A peer that takes longer loses its stream: were
@@ -49,8 +52,9 @@ type Neighborhood struct {
 
 	withdraw   chan struct{} // closed: the withdrawal is asked for
 	askOnce    sync.Once
-	over       bool          // the owner's: nothing is left to do
-	ended      chan struct{} // closed: the owner has ended, core changes no more
+	over       bool                        // the owner's: nothing is left to do
+	left       map[identity.PublicKey]bool // the owner's: who closed its stream politely during the withdrawal
+	ended      chan struct{}               // closed: the owner has ended, core changes no more
 	workers    sync.WaitGroup
 	dialing    context.Context
 	stopDials  context.CancelFunc
@@ -68,6 +72,7 @@ func New(cfg Config) (*Neighborhood, error) {
 		cfg: cfg, log: cfg.Logger,
 		core:     core.New(cfg.core()),
 		inbox:    make(chan func(*owner)),
+		left:     make(map[identity.PublicKey]bool),
 		withdraw: make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
@@ -122,8 +127,16 @@ func (n *Neighborhood) Frame(peer identity.PublicKey, frame []byte) {
 	n.tell(core.Frame{Peer: peer, Bytes: frame})
 }
 
-// PeerDown is told that a stream has ended. Why is for the streams to log: for the neighborhood an end is an end.
-func (n *Neighborhood) PeerDown(peer identity.PublicKey, _ error) { n.tell(core.PeerDown{Peer: peer}) }
+// PeerDown is told that a stream has ended; err is nil if the peer closed it politely. For the neighborhood an end is an
+// end, but who leaves by itself during the withdrawal need not be told.
+func (n *Neighborhood) PeerDown(peer identity.PublicKey, err error) {
+	n.do(func(o *owner) {
+		if err == nil && n.asked() {
+			n.left[peer] = true
+		}
+		o.step(core.PeerDown{Peer: peer})
+	})
+}
 
 // WithdrawFromNetwork begins to leave, once: it may be called again and from anywhere. It does not block. Incoming
 // gossip is ignored from then on.
@@ -140,8 +153,8 @@ func (n *Neighborhood) WithdrawFromNetwork() {
 
 // Shutdown leaves: it joins the withdrawal, or begins it. It returns when the farewell to each neighbor is written or
 // has failed, which takes FarewellTimeout at most, and everything of the Neighborhood has ended. When ctx is done it
-// gives up what is not written at once. The error is a *NotReachedError that names the neighbors not reached. Another
-// call returns the same.
+// gives up what is not written at once. The error is a *NotReachedError that names the neighbors not reached, but for
+// those that have left by themselves. Another call returns the same.
 func (n *Neighborhood) Shutdown(ctx context.Context) error {
 	n.WithdrawFromNetwork()
 	stop := context.AfterFunc(ctx, func() { n.giveUp(context.Cause(ctx)) })

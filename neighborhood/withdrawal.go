@@ -1,6 +1,7 @@
 package neighborhood
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ type Farewell struct {
 // Written reports whether the farewell was written. Whether it was read as well only the streams can know.
 func (f Farewell) Written() bool { return f.Err == nil }
 
+// Left reports whether the farewell was not written because the neighbor was leaving itself: nobody is left to be told.
+func (f Farewell) Left() bool { return errors.Is(f.Err, ErrPeerLeft) }
+
 // Withdrawal returns what became of the farewells, one for each neighbor there was, by key. It is nil until all of them
 // are written or have failed, and empty then if there was no neighbor.
 func (n *Neighborhood) Withdrawal() []Farewell {
@@ -28,6 +32,9 @@ func (n *Neighborhood) Withdrawal() []Farewell {
 	}
 	all := []Farewell{}
 	for _, f := range n.core.View().Farewells {
+		if f.Err != nil && n.left[f.Neighbor] && !errors.Is(f.Err, ErrPeerLeft) {
+			f.Err = fmt.Errorf("%w: %w", ErrPeerLeft, f.Err)
+		}
 		all = append(all, Farewell{Neighbor: f.Neighbor, Err: f.Err, Took: f.Took})
 	}
 	return all
@@ -59,7 +66,7 @@ func (e *NotReachedError) Unwrap() []error {
 func notReached(all []Farewell) error {
 	var failed []Farewell
 	for _, f := range all {
-		if !f.Written() {
+		if !f.Written() && !f.Left() {
 			failed = append(failed, f)
 		}
 	}

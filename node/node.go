@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -140,7 +141,18 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	return n.neighborhood.Start(n.pool, address)
+	return n.neighborhood.Start(network{n.pool}, address)
+}
+
+// network is the pool as the neighborhood wants it.
+type network struct{ *streams.Pool }
+
+func (n network) Deliver(ctx context.Context, peer identity.PublicKey, frame []byte) error {
+	err := n.Pool.Deliver(ctx, peer, frame)
+	if errors.Is(err, streams.ErrPeerLeft) {
+		return fmt.Errorf("%w: %w", neighborhood.ErrPeerLeft, err)
+	}
+	return err
 }
 
 // live serves the UIs until the gateway says that the process may exit.

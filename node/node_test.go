@@ -109,6 +109,35 @@ func TestTwoNodesMeetAndPart(t *testing.T) {
 	ask(t, first, not(lists(second)))
 }
 
+// Two nodes that leave each other at the same moment both end politely.
+func TestTwoNodesLeaveEachOther(t *testing.T) {
+	for range 10 {
+		first := start(t, quiet(t))
+		descriptor, _ := first.Descriptor()
+		parsed, err := neighborhood.ParseDescriptor(descriptor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := quiet(t)
+		config.Neighbors = []neighborhood.Descriptor{parsed}
+		second := start(t, config)
+		ask(t, first, lists(second))
+		ask(t, second, lists(first))
+		reports := make(chan *fsm.Report)
+		for _, n := range []*node.Node{first, second} {
+			go func() {
+				n.Orchestrator().Request(fsm.Command{Reason: "a test"})
+				reports <- n.Wait()
+			}()
+		}
+		for range 2 {
+			if report := <-reports; report.ExitCode() != fsm.ExitOK {
+				t.Errorf("exit code %d\n%s", report.ExitCode(), report)
+			}
+		}
+	}
+}
+
 func TestNodeWithoutListenerHasNoAddress(t *testing.T) {
 	config := quiet(t)
 	config.Listen = ""

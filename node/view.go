@@ -118,6 +118,8 @@ func (v view) Farewells() []ui.Farewell {
 	for _, told := range v.node.neighborhood.Withdrawal() {
 		f := ui.Farewell{Key: told.Neighbor.String(), Outcome: ui.Written, Took: ui.Millis(told.Took)}
 		switch {
+		case told.Left():
+			f.Outcome = ui.Left
 		case !told.Written():
 			f.Outcome, f.Error = ui.NotReached, told.Err.Error()
 		case confirmed[told.Neighbor]:

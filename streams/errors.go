@@ -10,6 +10,8 @@ import (
 var (
 	// ErrNoStream means that no stream with the peer is up, or that it is being closed.
 	ErrNoStream = errors.New("no stream with this peer")
+	// ErrPeerLeft is the ErrNoStream of a stream that the peer is closing politely.
+	ErrPeerLeft = fmt.Errorf("%w: the peer is leaving", ErrNoStream)
 	// ErrQueueFull means that the peer takes less than it is sent: the frame was not accepted. Flush waits for room.
 	ErrQueueFull = errors.New("queue is full")
 	// ErrFrameTooBig means that a frame exceeds Config.MaxFrame, ours at Send or the peer's on arrival.

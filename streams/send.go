@@ -19,7 +19,7 @@ func (s *stream) send(frame []byte) error {
 	size := uint64(headerSize + len(frame))
 	if s.closing.Load() {
 		s.traffic.Refused += size
-		return ErrNoStream
+		return s.whyClosing()
 	}
 	queued := s.traffic.Unwritten()
 	if s.reserved > 0 {
@@ -48,26 +48,43 @@ func (s *stream) deliver(ctx context.Context, frame []byte) error {
 	select {
 	case s.place <- struct{}{}:
 	case <-s.writerEnded:
-		return s.refuse(size, ErrNoStream)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.refuseLocked(size, s.whyClosing())
 	case <-ctx.Done():
-		return s.refuse(size, context.Cause(ctx))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.refuseLocked(size, context.Cause(ctx))
 	}
-	s.mu.Lock()
-	if s.closing.Load() {
-		<-s.place
-		s.mu.Unlock()
-		return s.refuse(size, ErrNoStream)
+	w, err := s.enqueueReserved(frame, size)
+	if err != nil {
+		return err
 	}
-	s.enqueue(frame)
-	s.reserved, s.until = size, s.traffic.Accepted
-	w := s.waitLocked()
-	s.mu.Unlock()
 	return s.await(ctx, w)
 }
 
-func (s *stream) refuse(size uint64, err error) error {
+// enqueueReserved uses the reserved place, whose token the caller has put there, or gives it back.
+func (s *stream) enqueueReserved(frame []byte, size uint64) (waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closing.Load() {
+		<-s.place
+		return waiter{}, s.refuseLocked(size, s.whyClosing())
+	}
+	s.enqueue(frame)
+	s.reserved, s.until = size, s.traffic.Accepted
+	return s.waitLocked(), nil
+}
+
+// whyClosing says why a stream that is being closed takes nothing more. The caller holds the lock.
+func (s *stream) whyClosing() error {
+	if s.peerLeft {
+		return ErrPeerLeft
+	}
+	return ErrNoStream
+}
+
+func (s *stream) refuseLocked(size uint64, err error) error {
 	s.traffic.Refused += size
 	return &UnwrittenError{Peer: s.peer, Bytes: size, Err: err}
 }

@@ -132,6 +132,7 @@ type Told string
 const (
 	Confirmed  Told = "confirmed"   // written, and the neighbor closed its end after it
 	Written    Told = "written"     // to the socket; nothing came back
+	Left       Told = "left"        // not written: the neighbor was leaving itself, and closed its end first
 	NotReached Told = "not reached" // not written
 )
 
