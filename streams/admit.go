@@ -136,7 +136,7 @@ func (p *Pool) handshake(accepted *net.TCPConn, from source) error {
 		return err
 	}
 	socket := newSocket(ctx, accepted)
-	conn := tls.Server(socket, p.serverTLS())
+	conn := tls.Server(socket, p.server)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}

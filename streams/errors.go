@@ -30,7 +30,7 @@ var (
 	ErrProtocol = errors.New("protocol violation")
 	// ErrRemoved is PeerDown's error after Remove.
 	ErrRemoved = errors.New("removed")
-	// ErrReplaced is PeerDown's error when the peer came back on a newer stream.
+	// ErrReplaced is PeerDown's error when the peer's process restarted and came back.
 	ErrReplaced = errors.New("replaced by a newer stream")
 	// ErrStalled means that the peer did not take what was written within Config.WriteTimeout.
 	ErrStalled = errors.New("peer stalled")

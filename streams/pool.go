@@ -15,6 +15,7 @@ package streams
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ type Pool struct {
 	config   Config
 	allowed  map[identity.PublicKey]struct{} // nil: everybody
 	instance uint64
+	server   *tls.Config
 
 	quiesced   context.Context // ends when no new streams are taken
 	quiesce    context.CancelFunc
@@ -72,6 +74,7 @@ func New(config Config) (*Pool, error) {
 		closed:     make(chan struct{}),
 	}
 	p.quiesced, p.quiesce = context.WithCancel(context.Background())
+	p.server = p.serverTLS()
 	if config.Allowed != nil {
 		p.allowed = make(map[identity.PublicKey]struct{}, len(config.Allowed))
 		for _, key := range config.Allowed {
@@ -161,7 +164,7 @@ func (p *Pool) install(s *stream) hello {
 		answer.verdict = rejectedFull
 	default:
 		if replaces {
-			old.abort(Reset, ErrReplaced)
+			old.replacedBy(s)
 		}
 		s.previous = old
 		p.peers[s.peer] = s

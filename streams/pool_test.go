@@ -137,6 +137,37 @@ func TestRemoveIsPolite(t *testing.T) {
 	}
 }
 
+// A peer that removes us and dials again at once: the last bytes of the old stream come before the new one is up.
+func TestDialingAgainLosesNothing(t *testing.T) {
+	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+	const rounds = 5
+	for i := range rounds {
+		if err := a.Dial(t.Context(), b.key, b.address); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if err := a.Send(b.key, bytes.Repeat([]byte{byte(i)}, 10_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.Remove(b.key)
+	}
+	b.untilBytes(t, a.key, rounds*10*10_000)
+	b.until(t, "all down", func() bool { return len(b.down[a.key]) == rounds })
+	b.recorder.mu.Lock()
+	defer b.recorder.mu.Unlock()
+	for i, frame := range b.frames[a.key] {
+		if frame[0] != byte(i/10) {
+			t.Fatalf("frame %d is of round %d", i, frame[0])
+		}
+	}
+	for _, err := range b.down[a.key] {
+		if err != nil {
+			t.Errorf("down with %v", err)
+		}
+	}
+}
+
 func TestRemoveClosesTheSocket(t *testing.T) {
 	a := newNode(t, 1, nil)
 	peer := dialRaw(t, 2, a)

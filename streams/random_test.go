@@ -112,7 +112,7 @@ func randomRound(t *testing.T, seed uint64) (frames, size int) {
 	sent := make(map[*node][2][][]byte) // to the peer, to the hub
 	for range 5 + random.IntN(30) {
 		for i := range 4 {
-			_ = hub.Send(id(byte(50+i)).PublicKey(), make([]byte, random.IntN(100_000)))
+			_ = hub.Send(id(byte(50+i)).PublicKey(), make([]byte, random.IntN(30_000)))
 		}
 		for _, peer := range healthy {
 			both := sent[peer]

@@ -132,6 +132,16 @@ func (s *stream) abort(outcome Outcome, cause error) {
 	_ = s.socket.Close()
 }
 
+// replacedBy ends the stream because its peer has begun another. If the peer's process is the same, it has closed this
+// one, and its last bytes and its end are on their way: they come first. If not, nothing will ever come.
+func (s *stream) replacedBy(newer *stream) {
+	if s.instance == newer.instance {
+		s.close()
+	} else {
+		s.abort(Reset, ErrReplaced)
+	}
+}
+
 // remove ends the stream politely, while its peer is reported down as soon as the reader can be interrupted.
 func (s *stream) remove() {
 	s.removed.Store(true)
