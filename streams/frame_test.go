@@ -37,6 +37,7 @@ func reference(wire []byte, limit int) (words []uint32, frames [][]byte, err err
 type pieces struct {
 	wire  []byte
 	sizes []byte
+	reads int
 }
 
 func (p *pieces) Read(buffer []byte) (int, error) {
@@ -45,8 +46,9 @@ func (p *pieces) Read(buffer []byte) (int, error) {
 	}
 	n := len(buffer)
 	if len(p.sizes) > 0 {
-		n = min(n, 1+int(p.sizes[0])*int(p.sizes[0]))
-		p.sizes = append(p.sizes[1:], p.sizes[0])
+		size := int(p.sizes[p.reads%len(p.sizes)])
+		n = min(n, 1+size*size)
+		p.reads++
 	}
 	n = copy(buffer[:n], p.wire)
 	p.wire = p.wire[n:]
@@ -68,7 +70,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire, sizes []byte) {
 		const limit = 4 * chunkSize
 		words, frames, want := reference(wire, limit)
-		reader := frameReader{source: &pieces{wire, sizes}, max: limit}
+		reader := frameReader{source: &pieces{wire: wire, sizes: sizes}, max: limit}
 		defer reader.release()
 		for i := range words {
 			word, frame, err := reader.next()
