@@ -38,7 +38,7 @@ type Pool struct {
 	handshakes chan struct{}  // a token for each under way
 	arrivals   sync.WaitGroup // accept loops, handshakes, dials: whatever may yet bring a stream up
 
-	mu         sync.Mutex
+	mu         sync.RWMutex
 	sequence   uint64 // see hello
 	listeners  []net.Listener
 	dialing    map[identity.PublicKey]*dialing
@@ -112,9 +112,7 @@ func (p *Pool) Deliver(ctx context.Context, peer identity.PublicKey, frame []byt
 // Flush returns when all that was accepted for peer before the call is written to its socket, or an UnwrittenError that
 // says what was not. It is also how to wait for room after ErrQueueFull.
 func (p *Pool) Flush(ctx context.Context, peer identity.PublicKey) error {
-	p.mu.Lock()
-	s := p.peers[peer]
-	p.mu.Unlock()
+	s := p.newest(peer)
 	if s == nil {
 		return fmt.Errorf("streams: flush to %v: %w", peer, ErrNoStream)
 	}
@@ -125,24 +123,28 @@ func (p *Pool) Flush(ctx context.Context, peer identity.PublicKey) error {
 // is still written, and the socket is closed when the peer has closed its end, after Config.Linger at the latest.
 // Frames that come in later are dropped. PeerDown follows once, with ErrRemoved; the peer sees a polite end.
 func (p *Pool) Remove(peer identity.PublicKey) {
-	p.mu.Lock()
-	s := p.peers[peer]
-	p.mu.Unlock()
-	if s != nil && !s.closing.Load() {
+	if s := p.newest(peer); s != nil && !s.closing.Load() {
 		s.remove()
 	}
 }
 
-// streamFor returns the stream to send frame on. It may be closing: only its own lock decides that.
+// newest returns the stream with peer. It may be closing: only its own lock decides that.
+func (p *Pool) newest(peer identity.PublicKey) *stream {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.peers[peer]
+}
+
+// streamFor returns the stream to send frame on, or counts the refusal.
 func (p *Pool) streamFor(peer identity.PublicKey, frame []byte) (*stream, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	err := ErrNoStream
 	if len(frame) > p.config.MaxFrame {
 		err = ErrFrameTooBig
-	} else if s := p.peers[peer]; s != nil {
+	} else if s := p.newest(peer); s != nil {
 		return s, nil
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.total.Refused += uint64(headerSize + len(frame))
 	return nil, err
 }

@@ -60,7 +60,8 @@ func (p *Pool) awaitArrivals(ctx context.Context) error {
 // returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended, and an
 // error names those that did not end well. When ctx ends, what is still open is cut short: its socket is closed at once.
 // A Handler's call that still runs half a second after that is left behind, and named. Shutdown does what Quiesce does first
-// if that was not called. Later calls wait for the first.
+// if that was not called; frames that the Withdrawer sends before it returns are then still flushed. Later calls wait
+// for the first.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	err := p.Quiesce(ctx)
 	for _, s := range p.beginClose() {
