@@ -68,11 +68,13 @@ func (s *stream) result() Result {
 	if !s.began.IsZero() {
 		r.Took = time.Since(s.began)
 	}
-	if !s.aborted {
-		r.Outcome = Left
-		if s.confirmed {
-			r.Outcome = Confirmed
-		}
+	polite := s.peerLeft && s.traffic.Unwritten() == 0 // then nothing was lost, even if it was aborted after that
+	switch {
+	case s.aborted && !polite:
+	case s.confirmed:
+		r.Outcome, r.Err = Confirmed, nil
+	default:
+		r.Outcome, r.Err = Left, nil
 	}
 	return r
 }
