@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"testing"
+	"time"
 )
 
 func TestFramesArriveInOrder(t *testing.T) {
@@ -195,6 +196,8 @@ func TestNewRefuses(t *testing.T) {
 		"nothing":  {},
 		"negative": {Identity: id(1), Handler: r, MaxQueue: -1},
 		"huge":     {Identity: id(1), Handler: r, MaxFrame: 1 << 30},
+		"too soon": {Identity: id(1), Handler: r, DeadAfter: time.Second},
+		"too fine": {Identity: id(1), Handler: r, DeadAfter: 4500 * time.Millisecond},
 	} {
 		if _, err := New(config); err == nil {
 			t.Errorf("%s: accepted", name)
