@@ -110,6 +110,18 @@ func (s *simulation) sawDial(n *node, t core.Target) {
 	n.named[t.Key]--
 }
 
+// checkHeeded sees that a node which has heard a farewell has dropped its half-neighborship at once.
+func (s *simulation) checkHeeded(n *node, from identity.PublicKey) {
+	leaver := s.byKey[from]
+	r := n.core.Held(from)
+	if !leaver.withdrawing || n.byzantine || n.withdrawing || r == nil || r.Compare(leaver.core.Root()) != 0 {
+		return
+	}
+	if n.core.Root().Lists(from) {
+		s.violate("farewell", "node %d has heard node %d's farewell and still lists it", n.number, leaver.number)
+	}
+}
+
 // checkWithdrawal sees that each neighbor there was has been sent one message, and nobody else any. It may be none
 // where the frame before it could not be written.
 func (s *simulation) checkWithdrawal(n *node) {

@@ -112,6 +112,9 @@ func (s *simulation) step(n *node, happened core.Event) {
 		s.tally.lastTaken = s.now
 	}
 	s.saw(n, out)
+	if f, ok := happened.(core.Frame); ok {
+		s.checkHeeded(n, f.Peer)
+	}
 	for _, d := range out.Deliver {
 		s.deliver(n, d)
 	}

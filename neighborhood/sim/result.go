@@ -36,6 +36,7 @@ type Event struct {
 //
 //   - room: no node has more than five neighbors and Debuts together.
 //   - withdrawal: a leaver sends exactly one message to each neighbor, within its time.
+//   - farewell: a neighbor that hears it drops its half-neighborship at once.
 //   - left: no record that a live node can reach lists a node that is gone.
 //   - agreement: live nodes that neighborships connect hold each other's newest records.
 //   - neighborship: what an honest node claims, the other claims too.

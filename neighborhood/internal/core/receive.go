@@ -152,7 +152,9 @@ func (c *Core) followEntry(p *peer, e wire.Entry) bool {
 	return c.follow(e.Record.Key, e.Address.At)
 }
 
-// receiveStandard merges what a neighbor tells. Only neighbors may: a stranger has to debut first.
+// receiveStandard merges what a neighbor tells. Only neighbors may: a stranger has to debut first. A node sends Standards
+// only to those whom it lists, so a Standard in which its sender does not list us is its farewell, even if nothing was
+// heard before of its ever having listed us.
 func (c *Core) receiveStandard(p *peer, m wire.Message) {
 	if !p.neighbor {
 		c.reject(RejectedStranger)
@@ -162,9 +164,6 @@ func (c *Core) receiveStandard(p *peer, m wire.Message) {
 		if e.Record == nil {
 			continue
 		}
-		if c.peers[p.key] != p || !p.neighbor {
-			return // it has just said farewell
-		}
 		switch {
 		case e.Address == nil:
 		case e.Record.Key == p.key:
@@ -173,6 +172,12 @@ func (c *Core) receiveStandard(p *peer, m wire.Message) {
 			c.reject(RejectedMisplaced)
 		}
 		c.take(p, e.Record)
+		if p.neighbor && c.farewell(p, e.Record) {
+			c.dropNeighbor(p, "neighbor left")
+		}
+		if !p.neighbor {
+			return
+		}
 	}
 }
 

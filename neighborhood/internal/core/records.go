@@ -176,6 +176,9 @@ func (c *Core) postpone(p *peer, e *entry, r *wire.Record) {
 	c.stats.Deferred++
 	c.deferred[r.Key] = deferred{record: r, shownBy: []*peer{p}}
 	delete(p.pending, r.Key)
+	if owner := c.peers[r.Key]; owner != nil && owner.neighbor && r.Lists(c.self) {
+		owner.listedUs = true // known already, so that its farewell will be recognized
+	}
 }
 
 func (c *Core) takeDeferred(key identity.PublicKey) {

@@ -138,3 +138,24 @@ func TestStreamThatDiesWithoutFarewellIsOneRound(t *testing.T) {
 		t.Errorf("sent %v, want one message with the own record", s.sent)
 	}
 }
+
+// The farewell may come before anything else of the newcomer has been taken: only one change a second is.
+func TestNeighborThatLeavesRightAfterItCame(t *testing.T) {
+	s := newStage(t, 20*time.Millisecond)
+	a := newActor(1)
+	s.step(PeerUp{Peer: a.key()})
+	s.says(a, wire.Debut, a.shown(a.lists()))
+	s.lists(a)
+	farewell := a.lists() // what it listed in between was never told
+	s.tells(a, farewell)
+	s.lists()
+	if got := s.core.Held(a.key()); got.Version != farewell.Version {
+		t.Errorf("holds version %d of the one that left, want %d", got.Version, farewell.Version)
+	}
+	s.forget()
+	s.step(PeerDown{Peer: a.key()})
+	s.after(time.Minute)
+	if len(s.sent) != 0 {
+		t.Errorf("the closing stream caused %v", s.sent)
+	}
+}
