@@ -27,6 +27,9 @@ type Config struct {
 	MaxRecords int
 	// FarewellTimeout bounds the withdrawal: what is not written to a neighbor by then has not reached it; 1 s if 0.
 	FarewellTimeout time.Duration
+	// Changed is called after every change of a record, the own or another's; it must not block, nor call the
+	// Neighborhood. May be nil.
+	Changed func()
 	// Logger takes what is worth a line; nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -44,6 +47,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Coalescing = orDefault(cfg.Coalescing, defaultCoalescing)
 	cfg.MaxRecords = orDefault(cfg.MaxRecords, defaultMaxRecords)
 	cfg.FarewellTimeout = orDefault(cfg.FarewellTimeout, defaultFarewellTimeout)
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -59,6 +59,9 @@ func (o *owner) step(happened core.Event) {
 	for _, note := range out.Notes {
 		o.log.Info(note.Text, "peer", note.Peer, "err", note.Err)
 	}
+	if out.Changed {
+		o.cfg.Changed()
+	}
 	o.over = o.over || out.Withdrawn
 	o.timer.Stop()
 	if !out.Wake.IsZero() {

@@ -29,6 +29,7 @@ type Node struct {
 	pool         *streams.Pool
 	gateway      *ui.Gateway
 	uiAddress    net.Addr
+	changed      chan struct{} // has room for one: the neighborhood has changed
 
 	gone chan struct{} // closed when the process may exit
 }
@@ -57,7 +58,7 @@ func prepare(config Config) (*Node, error) {
 	config = config.withDefaults()
 	shown := ui.NewLogHandler(config.Logger.Handler())
 	config.Logger = slog.New(shown)
-	n := &Node{config: config, gone: make(chan struct{})}
+	n := &Node{config: config, changed: make(chan struct{}, 1), gone: make(chan struct{})}
 	id, err := loadIdentity(config.KeyFile)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,8 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	n.neighborhood, err = neighborhood.New(neighborhood.Config{
-		Identity: id, Neighbors: config.Neighbors, Logger: config.Logger.With("room", "neighborhood"),
+		Identity: id, Neighbors: config.Neighbors, Changed: n.neighborhoodChanged,
+		Logger: config.Logger.With("room", "neighborhood"),
 	})
 	if err != nil {
 		return nil, err
@@ -155,10 +157,31 @@ func (n network) Deliver(ctx context.Context, peer identity.PublicKey, frame []b
 	return err
 }
 
+// neighborhoodChanged is called by the neighborhood's owner, which must not wait.
+func (n *Node) neighborhoodChanged() {
+	select {
+	case n.changed <- struct{}{}:
+	default: // whoever looks next sees this change too
+	}
+}
+
+// tellUIs tells the UIs when the node is better or worse connected, until it has gone.
+func (n *Node) tellUIs() {
+	for {
+		select {
+		case <-n.changed:
+			n.gateway.ConnectionChanged()
+		case <-n.orchestrator.Done():
+			return
+		}
+	}
+}
+
 // live serves the UIs until the gateway says that the process may exit.
 func (n *Node) live(stopSignals func()) {
 	defer close(n.gone)
 	defer stopSignals()
+	go n.tellUIs()
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
 
@@ -35,6 +37,25 @@ func start(t *testing.T, config node.Config) *node.Node {
 		n.Wait()
 	})
 	return n
+}
+
+// join starts a node that joins the network at first, and waits until both say so.
+func join(t *testing.T, first *node.Node) *node.Node {
+	t.Helper()
+	descriptor, ok := first.Descriptor()
+	if !ok {
+		t.Fatal("a node that listens has no descriptor")
+	}
+	parsed, err := neighborhood.ParseDescriptor(descriptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := quiet(t)
+	config.Neighbors = []neighborhood.Descriptor{parsed}
+	second := start(t, config)
+	ask(t, first, lists(second))
+	ask(t, second, lists(first))
+	return second
 }
 
 // ask keeps asking a node's UI until the answer is fine.
@@ -88,20 +109,7 @@ func not(f func(context.Context, *client.Client) (bool, error)) func(context.Con
 
 func TestTwoNodesMeetAndPart(t *testing.T) {
 	first := start(t, quiet(t))
-	descriptor, ok := first.Descriptor()
-	if !ok {
-		t.Fatal("a node that listens has no descriptor")
-	}
-	parsed, err := neighborhood.ParseDescriptor(descriptor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := quiet(t)
-	config.Neighbors = []neighborhood.Descriptor{parsed}
-	second := start(t, config)
-	ask(t, first, lists(second))
-	ask(t, second, lists(first))
-
+	second := join(t, first)
 	second.Orchestrator().Request(fsm.Command{Reason: "a test", By: "TestTwoNodesMeetAndPart"})
 	if report := second.Wait(); report.ExitCode() != fsm.ExitOK {
 		t.Errorf("exit code %d\n%s", report.ExitCode(), report)
@@ -109,20 +117,32 @@ func TestTwoNodesMeetAndPart(t *testing.T) {
 	ask(t, first, not(lists(second)))
 }
 
+func TestUIsHearThatANeighborHasJoined(t *testing.T) {
+	first := start(t, quiet(t))
+	stages := make(chan string, 8)
+	c, err := client.Dial(t.Context(), first.UI(), client.OnBroadcast(func(opcode string, payload json.RawMessage) {
+		if opcode == "connectionChange" {
+			stages <- string(payload)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if stage, err := c.Stage(t.Context()); err != nil || stage != ui.NotConnected {
+		t.Fatalf("stage %q, %v", stage, err)
+	}
+	join(t, first)
+	if stage := <-stages; stage != `{"stage":"ConnectedToNeighbor"}` {
+		t.Errorf("told %s", stage)
+	}
+}
+
 // Two nodes that leave each other at the same moment both end politely.
 func TestTwoNodesLeaveEachOther(t *testing.T) {
 	for range 10 {
 		first := start(t, quiet(t))
-		descriptor, _ := first.Descriptor()
-		parsed, err := neighborhood.ParseDescriptor(descriptor)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config := quiet(t)
-		config.Neighbors = []neighborhood.Descriptor{parsed}
-		second := start(t, config)
-		ask(t, first, lists(second))
-		ask(t, second, lists(first))
+		second := join(t, first)
 		reports := make(chan *fsm.Report)
 		for _, n := range []*node.Node{first, second} {
 			go func() {

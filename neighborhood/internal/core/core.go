@@ -95,6 +95,7 @@ type Output struct {
 	Dial      []Target
 	Remove    []identity.PublicKey // streams to close
 	Notes     []Note
+	Changed   bool      // a record did, the own or another's
 	Wake      time.Time // when Step wants to be called at the latest; zero: when something happens
 	Withdrawn bool      // the withdrawal is over; nothing more will come out
 }
@@ -187,6 +188,9 @@ func (c *Core) Step(now time.Time, happened Event) Output {
 	}
 	return c.out
 }
+
+// noteChange is called for every change of a record that is held.
+func (c *Core) noteChange() { c.graphChanged, c.out.Changed = true, true }
 
 func (c *Core) handle(happened Event) {
 	switch e := happened.(type) {

@@ -119,7 +119,7 @@ func (c *Core) seal(version uint64, neighbors []identity.PublicKey) {
 	for _, key := range neighbors {
 		c.peers[key].pending[c.self] = struct{}{}
 	}
-	c.graphChanged = true
+	c.noteChange()
 	c.scheduleRound()
 }
 

@@ -112,7 +112,7 @@ func (c *Core) insert(p *peer, r *wire.Record) bool {
 	c.records[r.Key] = &entry{record: r, shownBy: []*peer{p}, taken: now, isolated: now}
 	c.expectCull(r.Key, now)
 	c.stats.Taken++
-	c.graphChanged = true
+	c.noteChange()
 	c.scheduleRound()
 	return true
 }
@@ -123,7 +123,7 @@ func (c *Core) accept(e *entry, r *wire.Record, shownBy []*peer) {
 	delete(c.deferred, r.Key)
 	e.record, e.shownBy, e.taken = r, shownBy, c.now.UnixNano()
 	c.stats.Taken++
-	c.graphChanged = true
+	c.noteChange()
 	c.scheduleRound()
 	if e.isolated == 0 {
 		c.tellNeighbors(e)
