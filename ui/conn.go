@@ -94,7 +94,7 @@ func (c *conn) write() {
 func (c *conn) writeItem(i item) error {
 	deadline := time.Now().Add(c.gateway.limits.writeTime)
 	_ = c.ws.SetWriteDeadline(deadline) // always nil
-	err := error(nil)
+	var err error
 	switch {
 	case i.close != 0:
 		err = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(i.close, ""), deadline)

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/ui/internal/wire"
 )
@@ -46,7 +44,6 @@ type Gateway struct {
 	orchestrator       *fsm.Orchestrator
 	alarm, insistAfter time.Duration
 	node               Node
-	isNode             bool
 	log                *LogHandler
 	token              string
 	logger             *slog.Logger
@@ -80,11 +77,11 @@ func New(config Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		orchestrator: config.Orchestrator, alarm: config.Alarm, insistAfter: config.InsistAfter,
-		node: config.Node, isNode: config.Node != nil, log: config.Log, token: config.Token, logger: config.Logger,
+		node: config.Node, log: config.Log, token: config.Token, logger: config.Logger,
 		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
 		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected, statusCache: &statusCache{},
 	}
-	if !g.isNode {
+	if g.node == nil {
 		g.node = noNode{}
 	}
 	if g.log == nil {
@@ -145,147 +142,4 @@ func (g *Gateway) accept() (stop func()) {
 		_ = server.Close()
 		served.Wait()
 	}
-}
-
-// follow passes every event on to those who watch, until the last one or until
-// ctx ends.
-func (g *Gateway) follow(ctx context.Context) {
-	for e := range g.orchestrator.Events(ctx) {
-		g.pass(e)
-	}
-}
-
-func (g *Gateway) pass(e fsm.Event) {
-	i := prepare(wire.Message{Opcode: wire.Event, Payload: wire.JSON(e)})
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.statusCache = &statusCache{}
-	g.events = append(g.events, i)
-	for c := range g.conns {
-		if c.watching {
-			c.out.put(i)
-		}
-	}
-}
-
-// prepare makes one frame that many UIs can be sent.
-func prepare(m wire.Message) item {
-	text := m.Encode()
-	prepared, err := websocket.NewPreparedMessage(websocket.TextMessage, text)
-	if err != nil {
-		return item{text: text, size: len(text)} // as good, but slower
-	}
-	return item{prepared: prepared, size: len(text)}
-}
-
-// ConnectionChanged tells all UIs how well the node is connected, if that has
-// changed. (Not that it is not connected any more: existing UIs crash on it.)
-func (g *Gateway) ConnectionChanged() {
-	stage := g.node.Stage()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if stage == g.stage {
-		return
-	}
-	g.stage = stage
-	g.statusCache = &statusCache{}
-	if stage != NotConnected {
-		g.broadcast(prepare(wire.Message{Opcode: wire.ConnectionChange, Payload: wire.JSON(stagePayload{stage})}))
-	}
-}
-
-// broadcast tells all UIs but those that are too slow. The caller holds mu.
-func (g *Gateway) broadcast(i item) {
-	for c := range g.conns {
-		if c.admitted {
-			c.out.offer(i, g.limits.queue)
-		}
-	}
-}
-
-// reserve makes room for one UI, if it may come in.
-func (g *Gateway) reserve() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || g.reserved >= g.limits.uis {
-		return false
-	}
-	g.reserved++
-	return true
-}
-
-func (g *Gateway) release() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.reserved--
-	g.signal()
-}
-
-// serve takes in a UI that room was reserved for. To the UI the handshake is done:
-// if the end has come meanwhile, it is told like the others.
-func (g *Gateway) serve(ws *websocket.Conn) {
-	c := &conn{gateway: g, ws: ws, out: newOutbox()}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.cutOff {
-		g.reserved--
-		_ = ws.Close()
-		return
-	}
-	g.conns[c] = struct{}{}
-	g.statusCache = &statusCache{}
-	if g.token == "" {
-		g.letIn(c)
-	} else {
-		_ = ws.SetReadDeadline(time.Now().Add(tokenTime)) // always nil
-	}
-	g.uisGone.Go(c.read)
-	g.uisGone.Go(c.write)
-}
-
-// welcome lets a UI in that has shown the token.
-func (g *Gateway) welcome(c *conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.letIn(c)
-}
-
-// letIn lets a UI ask and be told. The caller holds mu.
-func (g *Gateway) letIn(c *conn) {
-	c.admitted = true
-	if g.goodbye != nil {
-		c.out.put(g.goodbye.forOthers)
-	}
-}
-
-func (g *Gateway) remove(c *conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.reserved--
-	delete(g.conns, c)
-	g.statusCache = &statusCache{}
-	g.signal()
-}
-
-// signal tells leave that there is something new. The caller holds mu.
-func (g *Gateway) signal() {
-	select {
-	case g.changed <- struct{}{}:
-	default:
-	}
-}
-
-// ask notes that a UI waits for the end, or answers it if that has come.
-func (g *Gateway) ask(c *conn, id uint64) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(c.asked) >= g.limits.askers {
-		return fmt.Errorf("%d requests for a shutdown wait already", len(c.asked))
-	}
-	c.asked = append(c.asked, id)
-	if g.goodbye != nil {
-		g.answer(c, id)
-		g.signal()
-	}
-	return nil
 }

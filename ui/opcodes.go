@@ -11,6 +11,7 @@ import (
 // opcodes are the requests that are understood. Each returns the payload of its
 // answer, or nil if the answer comes later.
 var opcodes = map[string]func(*conn, wire.Message) (any, error){
+	wire.Token:             (*conn).welcomed,
 	wire.Shutdown:          (*conn).shutdown,
 	wire.Descriptor:        (*conn).descriptor,
 	wire.ConnectionStatus:  (*conn).connectionStatus,
@@ -18,6 +19,9 @@ var opcodes = map[string]func(*conn, wire.Message) (any, error){
 	wire.Status:            (*conn).status,
 	wire.Watch:             (*conn).watch,
 }
+
+// welcomed answers whoever shows a token though it is in already, or none is wanted.
+func (c *conn) welcomed(wire.Message) (any, error) { return struct{}{}, nil }
 
 // defaultReason is what is reported of a request that gives none, as those of
 // existing UIs do.

@@ -80,7 +80,7 @@ func (g *Gateway) status(now time.Time, uis int) Status {
 		Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.alarm), InsistAfter: Millis(g.insistAfter),
 		UIs: uis, Report: g.orchestrator.Report(),
 	}
-	if g.isNode {
+	if _, none := g.node.(noNode); !none {
 		node := g.node.Status()
 		s.Node = &node
 	}

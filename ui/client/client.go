@@ -12,7 +12,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/internal/wire"
 )
 
@@ -23,28 +22,6 @@ const (
 	maxMessage = 64 << 20
 	closeTime  = time.Second
 )
-
-var (
-	// ErrNobodyThere: nothing listens at the address; the process is gone, or
-	// was never there.
-	ErrNobodyThere = errors.New("nobody there")
-	// ErrWedged: something listens at the address, or has, but does not answer in
-	// time.
-	ErrWedged = errors.New("no answer in time, although the connection stands")
-	// ErrGone: the connection ended before the answer came.
-	ErrGone = errors.New("the connection ended before the answer")
-	// ErrRefused: something listens at the address, but does not let this client
-	// in, or does not speak MASQNode-UIv2.
-	ErrRefused = errors.New("refused")
-)
-
-// Error is an answer that says no.
-type Error struct {
-	Code    uint64 // of the protocol; it fits no int64
-	Message string
-}
-
-func (e *Error) Error() string { return fmt.Sprintf("the answer is error %#x: %s", e.Code, e.Message) }
 
 // Option says how to dial.
 type Option func(*Client)
@@ -133,27 +110,14 @@ func (t target) open(ctx context.Context) (*websocket.Conn, error) {
 		return ws, nil
 	case errors.Is(err, websocket.ErrBadHandshake):
 		return nil, fmt.Errorf("%w: %s", ErrRefused, http.StatusText(response.StatusCode))
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, context.Cause(ctx)
 	case isTimeout(ctx, err):
 		return nil, errLate
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return nil, fmt.Errorf("%w: %w", ErrNobodyThere, err)
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	}
 	return nil, fmt.Errorf("%w: %w", ErrGone, err)
-}
-
-func isTimeout(ctx context.Context, err error) bool {
-	var timeout net.Error
-	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// bounded gives ctx the package's deadline if it has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, answerTime)
 }
 
 // Close hangs up. It can be called repeatedly, and waits until nothing of the
@@ -208,141 +172,4 @@ func (c *Client) route(m wire.Message) {
 	default:
 		c.broadcast(m.Opcode, m.Payload)
 	}
-}
-
-// begin sends a request, and returns where its answer will come. Whoever does not
-// wait for it until it comes must forget it.
-func (c *Client) begin(ctx context.Context, opcode string, request any) (id uint64, answer <-chan wire.Message, err error) {
-	payload, err := json.Marshal(request)
-	if err != nil {
-		return 0, nil, err
-	}
-	waiting := make(chan wire.Message, 1)
-	c.mu.Lock()
-	c.lastID++
-	id = c.lastID
-	c.pending[id] = waiting
-	c.mu.Unlock()
-	m := wire.Message{Opcode: opcode, Conversation: true, ID: id, Payload: payload}
-	if err := c.write(ctx, m.Encode()); err != nil {
-		c.forget(id)
-		return 0, nil, err
-	}
-	return id, waiting, nil
-}
-
-func (c *Client) forget(id uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.pending, id)
-}
-
-func (c *Client) write(ctx context.Context, text []byte) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if ctx.Err() != nil { // a write that fails spoils the connection
-		return late(ctx)
-	}
-	deadline, _ := ctx.Deadline()
-	_ = c.ws.SetWriteDeadline(deadline) // always nil
-	err := c.ws.WriteMessage(websocket.TextMessage, text)
-	switch {
-	case err == nil:
-		return nil
-	case isTimeout(ctx, err):
-		return errLate
-	}
-	return fmt.Errorf("%w: %w", ErrGone, err)
-}
-
-// Call sends a request and reads the payload of its answer into response, if that
-// is not nil. The request must encode as a JSON object; nil stands for an empty
-// one. An answer that says no is an [*Error].
-func (c *Client) Call(ctx context.Context, opcode string, request, response any) error {
-	if err := c.call(ctx, opcode, request, response); err != nil {
-		return fmt.Errorf("client: %s: %w", opcode, err)
-	}
-	return nil
-}
-
-func (c *Client) call(ctx context.Context, opcode string, request, response any) error {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	if request == nil {
-		request = struct{}{}
-	}
-	id, answer, err := c.begin(ctx, opcode, request)
-	if err != nil {
-		return err
-	}
-	defer c.forget(id)
-	select {
-	case m := <-answer:
-		return decode(m, response)
-	case <-ctx.Done():
-		return late(ctx)
-	case <-c.ended:
-	}
-	select {
-	case m := <-answer: // it came, and then the connection ended
-		return decode(m, response)
-	default:
-		return ErrGone
-	}
-}
-
-func decode(m wire.Message, response any) error {
-	if m.Error != nil {
-		return &Error{m.Error.Code, m.Error.Message}
-	}
-	if response == nil {
-		return nil
-	}
-	return json.Unmarshal(m.Payload, response)
-}
-
-var errLate = fmt.Errorf("%w: %w", ErrWedged, context.DeadlineExceeded)
-
-// late says why a wait was given up: somebody cancelled it, or time was over.
-func late(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errLate
-	}
-	return context.Cause(ctx)
-}
-
-// Status returns what the process is and does.
-func (c *Client) Status(ctx context.Context) (*ui.Status, error) {
-	var status ui.Status
-	if err := c.Call(ctx, wire.Status, nil, &status); err != nil {
-		return nil, err
-	}
-	return &status, nil
-}
-
-// Descriptor returns what others reach the node by; "" if it takes no connections.
-func (c *Client) Descriptor(ctx context.Context) (string, error) {
-	var payload struct {
-		Descriptor string `json:"nodeDescriptorOpt"`
-	}
-	err := c.Call(ctx, wire.Descriptor, nil, &payload)
-	return payload.Descriptor, err
-}
-
-// Stage returns how well the node is connected.
-func (c *Client) Stage(ctx context.Context) (ui.Stage, error) {
-	var payload struct {
-		Stage ui.Stage `json:"stage"`
-	}
-	err := c.Call(ctx, wire.ConnectionStatus, nil, &payload)
-	return payload.Stage, err
-}
-
-// Graph returns the neighborhood as the node knows it, as DOT text.
-func (c *Client) Graph(ctx context.Context) (string, error) {
-	var payload struct {
-		Graph string `json:"graph"`
-	}
-	err := c.Call(ctx, wire.NeighborhoodGraph, nil, &payload)
-	return payload.Graph, err
 }

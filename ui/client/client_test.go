@@ -105,7 +105,7 @@ func TestAddresses(t *testing.T) {
 
 func TestQuestions(t *testing.T) {
 	p := start(t)
-	c := dial(t, p.address)
+	c := dial(t, p.address, client.Token("which nobody wants"))
 	ctx := t.Context()
 	if got, err := c.Descriptor(ctx); err != nil || got != p.node.Descriptor() {
 		t.Error(got, err)
@@ -265,6 +265,9 @@ func TestWedged(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
+	if _, err := client.Dial(cancelled, listener.Addr().String()); !errors.Is(err, context.Canceled) || errors.Is(err, client.ErrNobodyThere) {
+		t.Error(err)
+	}
 	if _, err := c.Watch(cancelled, nil); errors.Is(err, client.ErrWedged) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}

@@ -56,8 +56,7 @@ class Connection {
     const token = takeToken();
     try {
       if (token) await this.call("token", { token });
-      const state = await this.#watch();
-      if (!token || state) this.#show.watching(state);
+      this.#show.watching(await this.#watch());
     } catch (error) {
       console.warn(error.message); // the gateway closes, and says why
     }

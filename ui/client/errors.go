@@ -1,0 +1,45 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
+
+var (
+	// ErrNobodyThere: nothing listens at the address; the process is gone, or
+	// was never there.
+	ErrNobodyThere = errors.New("nobody there")
+	// ErrWedged: something listens at the address, or has, but does not answer in
+	// time.
+	ErrWedged = errors.New("no answer in time: it is there, but wedged")
+	// ErrGone: the connection ended before the answer came.
+	ErrGone = errors.New("the connection ended before the answer")
+	// ErrRefused: something listens at the address, but does not let this client
+	// in, or does not speak MASQNode-UIv2.
+	ErrRefused = errors.New("refused")
+)
+
+// Error is an answer that says no.
+type Error struct {
+	Code    uint64 // of the protocol; it fits no int64
+	Message string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("the answer is error %#x: %s", e.Code, e.Message) }
+
+func isTimeout(ctx context.Context, err error) bool {
+	var timeout net.Error
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+var errLate = fmt.Errorf("%w: %w", ErrWedged, context.DeadlineExceeded)
+
+// late says why a wait was given up: somebody cancelled it, or time was over.
+func late(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errLate
+	}
+	return context.Cause(ctx)
+}
