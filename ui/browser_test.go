@@ -36,7 +36,7 @@ const browserTime = time.Minute
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.ExecPath(findBrowser(t)),
-		chromedp.WSURLReadTimeout(2*time.Minute))
+		chromedp.WSURLReadTimeout(2*time.Minute), chromedp.Flag("host-resolver-rules", "MAP evil.example 127.0.0.1"))
 	ctx, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(ctx)
 	b := &browser{t: t, ctx: ctx, problems: make(chan string, 100)}
@@ -269,13 +269,19 @@ func TestBrowserKeepsOtherPagesOut(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<script>
-			const socket = new WebSocket(%q, "MASQNode-UIv2");
+			const url = new URL(%q);
+			if (location.hostname === "evil.example") url.hostname = location.hostname;
+			const socket = new WebSocket(url, "MASQNode-UIv2");
 			socket.onopen = () => { socket.send('{"opcode":"shutdown","contextId":1,"payload":{}}'); document.title = "in" };
 			socket.onerror = () => { document.title = "out" };
 		</script>`, f.url)
 	}))
 	defer elsewhere.Close()
-	for _, url := range []string{elsewhere.URL, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)} {
+	b.do(chromedp.Navigate(rebound(f.pageURL())))
+	if text := evaluate[string](b, `document.body.innerText`); !strings.Contains(text, "only this machine") {
+		t.Error("a page whose name was bound to loopback was served:", text)
+	}
+	for _, url := range []string{elsewhere.URL, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1), rebound(elsewhere.URL)} {
 		b.do(chromedp.Navigate(url))
 		b.until(`document.title !== ""`)
 		if title := evaluate[string](b, `document.title`); title != "out" {
@@ -286,6 +292,9 @@ func TestBrowserKeepsOtherPagesOut(t *testing.T) {
 		t.Error("a page from elsewhere shut the process down")
 	}
 }
+
+// rebound is a URL by a name that an attacker has bound to this machine.
+func rebound(url string) string { return strings.Replace(url, "127.0.0.1", "evil.example", 1) }
 
 // Nobody can put the page into a frame and have its button pressed unseen.
 func TestBrowserFramesNothing(t *testing.T) {

@@ -50,7 +50,7 @@ func (c *conn) read() {
 	defer c.ws.Close()
 	defer c.out.close()
 	c.ws.SetReadLimit(c.gateway.limits.message)
-	pace := rate.NewLimiter(c.gateway.limits.rate, c.gateway.limits.burst)
+	pace := c.pace()
 	for {
 		kind, data, err := c.ws.ReadMessage()
 		switch {
@@ -64,9 +64,26 @@ func (c *conn) read() {
 		default:
 			c.receive(data)
 		}
-		_ = pace.Wait(context.Background()) // at most 1/rate: it is called after every message
+		pace()
 		c.out.waitBelow(c.gateway.limits.queue)
 	}
+}
+
+// pace returns what is to be called for every message from the UI, and waits if
+// there are too many; it sees to it that pings and pongs count too.
+func (c *conn) pace() func() {
+	limiter := rate.NewLimiter(c.gateway.limits.rate, c.gateway.limits.burst)
+	pace := func() { _ = limiter.Wait(context.Background()) } // at most 1/rate
+	answer := c.ws.PingHandler()
+	c.ws.SetPingHandler(func(data string) error {
+		pace()
+		return answer(data)
+	})
+	c.ws.SetPongHandler(func(string) error {
+		pace()
+		return nil
+	})
+	return pace
 }
 
 // write ends when the reader has ended, a message was not taken in time, or a

@@ -128,6 +128,24 @@ func TestRequestsArePaced(t *testing.T) {
 	})
 }
 
+func TestPingsArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := virtual(t, &node{}, fsm.Config{})
+		a := f.connect()
+		began := time.Now()
+		for range 400 {
+			if err := a.ws.WriteControl(websocket.PingMessage, nil, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.send(`{"opcode":"connectionStatus","contextId":1,"payload":{}}`)
+		a.next()
+		if took := time.Since(began).Round(100 * time.Millisecond); took != 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // UIs that die in the middle are nobody's concern.
 func TestUIsDieInTheMiddle(t *testing.T) {
 	f := real(t, &node{}, fsm.Config{})

@@ -129,7 +129,7 @@ func (g *Gateway) accept() (stop func()) {
 		return func() {}
 	}
 	server := &http.Server{
-		Handler: g, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
+		Handler: g, ReadTimeout: requestTime, WriteTimeout: answerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
 		ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
 	}
 	var served sync.WaitGroup

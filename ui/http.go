@@ -12,12 +12,13 @@ import (
 	"github.com/farewell-node/farewell/ui/internal/wire"
 )
 
-// Bounds of the HTTP side. A WebSocket handshake is small and quick.
+// Bounds of the HTTP side. A WebSocket handshake is small and quick, and the page
+// comes from the same machine.
 const (
-	headerTime  = 5 * time.Second
+	requestTime = 5 * time.Second
+	answerTime  = 30 * time.Second
 	idleTime    = time.Minute
 	headerBytes = 16 << 10
-	bufferBytes = 4 << 10
 )
 
 // ServeHTTP upgrades WebSocket requests, on any path, and serves the web page to
@@ -51,7 +52,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upgrader := websocket.Upgrader{
-		HandshakeTimeout: headerTime,
+		HandshakeTimeout: requestTime,
 		Subprotocols:     []string{wire.Subprotocol},
 		CheckOrigin:      func(*http.Request) bool { return true }, // fromHere did
 	}
