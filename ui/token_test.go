@@ -10,10 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
+
+const right = `{"opcode":"token","contextId":1,"payload":{"token":"0123456789abcdef"}}`
 
 const refusal = `"message":"this gateway must be shown its token first"`
 
@@ -31,7 +35,7 @@ func TestToken(t *testing.T) {
 		} {
 			p := f.connect()
 			p.send(first)
-			p.send(`{"opcode":"token","contextId":2,"payload":{"token":"0123456789abcdef"}}`) // too late
+			_ = p.ws.WriteMessage(websocket.TextMessage, []byte(right)) // too late
 			if got := p.next(); !strings.Contains(got, refusal) {
 				t.Error(got)
 			}
@@ -44,7 +48,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("a UI without a token was kept for %v", waited)
 		}
 		outside, inside := f.connect(), f.connect()
-		inside.send(`{"opcode":"token","contextId":1,"payload":{"token":"0123456789abcdef"}}`)
+		inside.send(right)
 		inside.expect(`{"opcode":"token","contextId":1,"payload":{}}`)
 		f.o.Request(fsm.Command{})
 		if got := inside.next(); !strings.Contains(got, "logBroadcast") {
