@@ -3,6 +3,9 @@ package fsm
 import (
 	"flag"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"os/exec"
@@ -233,13 +236,19 @@ func TestExploration(t *testing.T) {
 		t.Skip("builds a program")
 	}
 	results := strings.Split(strings.TrimSpace(runExplorer(t)), "\n")
-	if len(results) != 3+len(mutants) {
+	if len(results) != 4+len(mutants) {
 		t.Fatalf("%d results: %s", len(results), results)
 	}
-	small, classes, caught := results[0], results[1], results[3:]
+	small, classes, caught := results[0], results[1], results[4:]
 	t.Logf("up to 3 components, with every set of Quiesces: %s", small)
 	t.Logf("4 components up to isomorphism: %s", classes)
-	t.Logf("4 components, all: %s", results[2])
+	t.Logf("4 components up to isomorphism, all with a Quiesce: %s", results[2])
+	t.Logf("all of 4 components, with every set of Quiesces: %s", results[3])
+	for _, result := range results[:4] {
+		if !strings.HasSuffix(result, ", <nil>") {
+			t.Errorf("a promise is broken: %s", result)
+		}
+	}
 	graphs := legalCount(0) + legalCount(1)<<1 + legalCount(2)<<2 + legalCount(3)<<3
 	if !strings.HasPrefix(small, fmt.Sprintf("%d graphs, ", graphs)) {
 		t.Errorf("explored %s, want %d graphs", small, graphs)
@@ -255,92 +264,126 @@ func TestExploration(t *testing.T) {
 	}
 }
 
-// runExplorer makes one module of the core, the explorer and the mutants, each a
-// package, and runs it.
+// runExplorer makes a program of the core, its mutants and the explorer, and runs it.
 func runExplorer(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	imports, calls := "", ""
-	source := readFile(t, "core.go")
-	for i := range len(mutants) + 1 {
-		name, text := fmt.Sprintf("m%02d", i), source
-		if i > 0 {
-			m := mutants[i-1]
-			if strings.Count(source, m.from) != 1 {
-				t.Fatalf("mutant %q: its text stands in core.go %d times", m.name, strings.Count(source, m.from))
-			}
-			text = strings.Replace(source, m.from, m.to, 1)
-			calls += fmt.Sprintf("\tfmt.Println(%s.Mutant())\n", name)
-		}
-		imports += fmt.Sprintf("\t%q\n", "explorer/"+name)
-		writeFile(t, filepath.Join(dir, name, "core.go"), rename(text, name))
-		for _, file := range []string{"names.go", "table.go", "explore_test.go"} {
-			to := strings.Replace(file, "_test", "", 1)
-			writeFile(t, filepath.Join(dir, name, to), rename(readFile(t, file), name))
-		}
-		writeFile(t, filepath.Join(dir, name, "export.go"), "package "+name+exported)
+	files := map[string]string{
+		"go.mod": "module explorer\n\ngo 1.26\n", "core.go": withMutants(t, readFile(t, "core.go")), "main.go": mainFile,
+		"names.go": readFile(t, "names.go"), "table.go": readFile(t, "table.go"), "explore.go": readFile(t, "explore_test.go"),
 	}
-	writeFile(t, filepath.Join(dir, "go.mod"), "module explorer\n\ngo 1.26\n")
-	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nimport (\n\t\"fmt\"\n"+imports+")\n\nfunc main() {\n"+
-		fmt.Sprintf("\tm00.Explore(%v)\n", *exploreAll)+calls+"}\n")
+	for name, text := range files {
+		text = strings.Replace(text, "package fsm\n", "package main\n", 1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	program := filepath.Join(dir, "explorer.exe")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, ".")
 	build.Dir, build.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
+	run := exec.CommandContext(t.Context(), program, fmt.Sprint(len(mutants)), fmt.Sprint(*exploreAll))
+	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return string(out)
 }
 
-// exported is what main needs of each package.
-const exported = `
+// withMutants adds to each method that has mutants a copy for each, and begins it
+// with a switch that calls the one whose number is set.
+func withMutants(t *testing.T, source string) string {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "core.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset := func(p token.Pos) int { return files.Position(p).Offset }
+	copies, cases := "\nvar mutant int\n", map[*ast.FuncDecl]string{}
+	for i, m := range mutants {
+		at := strings.Index(source, m.from)
+		if strings.Count(source, m.from) != 1 {
+			t.Fatalf("mutant %q: its text stands in core.go %d times", m.name, strings.Count(source, m.from))
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || offset(f.Pos()) > at || at > offset(f.End()) {
+				continue
+			}
+			var args []string
+			for _, param := range f.Type.Params.List {
+				for _, name := range param.Names {
+					args = append(args, name.Name)
+				}
+			}
+			name := fmt.Sprintf("%sMutant%d", f.Name.Name, i+1)
+			call := fmt.Sprintf("c.%s(%s)", name, strings.Join(args, ", "))
+			if f.Type.Results == nil {
+				call += "; return"
+			} else {
+				call = "return " + call
+			}
+			cases[f] += fmt.Sprintf("case %d: %s\n", i+1, call)
+			text := strings.Replace(source[offset(f.Pos()):offset(f.End())], m.from, m.to, 1)
+			copies += "\n" + strings.Replace(text, f.Name.Name+"(", name+"(", 1) + "\n"
+		}
+	}
+	for _, decl := range slices.Backward(file.Decls) { // from the end, so that offsets stay right
+		if f, ok := decl.(*ast.FuncDecl); ok && cases[f] != "" {
+			at := offset(f.Body.Lbrace) + 1
+			source = source[:at] + "\nswitch mutant {\n" + cases[f] + "}\n" + source[at:]
+		}
+	}
+	return source + copies
+}
 
-import "fmt"
+// mainFile explores the core, and then each of its mutants until it is caught.
+const mainFile = `package main
 
-func Explore(all bool) {
-	var x, y, z explorer
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+)
+
+func main() {
+	mutants, _ := strconv.Atoi(os.Args[1])
+	var w, x, y, z explorer
+	var all sync.WaitGroup
+	var wErr error
+	all.Go(func() { _, _, wErr = w.exploreClasses(4, 1<<4-1) })
 	err := x.exploreUpTo(3)
 	fmt.Printf("%d graphs, %d states, %d steps, %v\n", x.graphs, x.states, x.steps, err)
-	check(err)
 	classes, graphs, err := y.exploreClasses(4, 0)
 	fmt.Printf("%d classes, %d states, %d steps, stand for %d graphs, %v\n", classes, y.states, y.steps, graphs, err)
-	check(err)
-	if !all {
-		fmt.Println("left out without -explore-all")
-		return
+	all.Wait()
+	fmt.Printf("%d graphs, %d states, %d steps, %v\n", w.graphs, w.states, w.steps, wErr)
+	if os.Args[2] == "true" {
+		err = z.exploreUpTo(4)
+		fmt.Printf("%d graphs, %d states, %d steps, %v\n", z.graphs, z.states, z.steps, err)
+	} else {
+		fmt.Println("left out without -explore-all, <nil>")
 	}
-	err = z.exploreUpTo(4)
-	fmt.Printf("%d graphs, %d states, %d steps, %v\n", z.graphs, z.states, z.steps, err)
-	check(err)
-}
-
-func check(err error) {
-	if err != nil {
-		panic(err)
+	for mutant = 1; mutant <= mutants; mutant++ {
+		fmt.Println(caught())
 	}
 }
 
-func Mutant() string {
+func caught() string {
 	var x explorer
 	if err := x.exploreUpTo(2); err != nil {
 		return err.Error()
 	}
-	for _, s := range legalGraphs(3) {
-		if err := x.explore(s); err != nil {
-			return err.Error()
-		}
+	if _, _, err := x.exploreClasses(3, 0); err != nil {
+		return err.Error()
 	}
 	return "survived"
 }
 `
-
-func rename(source, name string) string {
-	return strings.Replace(source, "package fsm\n", "package "+name+"\n", 1)
-}
 
 func readFile(t *testing.T, path string) string {
 	t.Helper()
@@ -349,14 +392,4 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func writeFile(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
