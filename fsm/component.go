@@ -22,6 +22,9 @@ type ID string
 // and is reported. When the component has had its time ctx is cancelled, with
 // cause [ErrInsist]: it should then cut its work short and return. ctx's
 // deadline is informative: only the orchestrator cancels.
+//
+// An http.Server that is insisted upon returns and leaves the connections open
+// that are still busy: they end with the process, or a [Func] calls Close too.
 type Component interface {
 	Shutdown(ctx context.Context) error
 }

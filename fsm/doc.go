@@ -35,8 +35,15 @@
 // Timeout edge: what has not acked is reported as hung, with its stack, and left
 // behind. [Grace] gives one component a shorter limit of its own.
 //
+// Everything that happens is an event in one log. [Orchestrator.Events] reads it,
+// history first and then live; no reader can delay a shutdown, and there are no
+// callbacks.
+//
 // The [Report] says how it went: per component the outcome, how long it waited
 // and on whom, how long it ran, its error. [Report.ExitCode] is what the process
 // should exit with; the package itself never exits, and owns no signals unless
 // [Orchestrator.HandleSignals] is called.
+//
+// Package fsmtest shuts a program's components down in every combination of what
+// they might do, and drives any state machine from its diagram.
 package fsm

@@ -189,15 +189,15 @@ func (o *Orchestrator) Request(command Command) bool {
 
 // Force ends the shutdown now: what a second signal does. The machine takes the
 // Timeout edge, nothing is waited for, and what still runs is reported as hung.
-// In [Running] it is a request first, and no component is started. It reports
-// whether it ended the shutdown. It takes as long as a goroutine profile.
+// In [Running] it is a request first, and no component is told anything. It
+// reports whether it ended the shutdown. It takes as long as a goroutine profile.
 func (o *Orchestrator) Force(command Command) bool {
 	return o.call(&message{input: input{kind: forced}, command: &command, stacks: o.sampleStacks()})
 }
 
 // Wait blocks until the machine is terminated and returns the final report, the
-// same one to every caller; or ctx's error when ctx ends first, which harms
-// nobody else. It does not ask for a shutdown.
+// same one to every caller; or an error that wraps ctx's cause when ctx ends
+// first, which harms nobody else. It does not ask for a shutdown.
 func (o *Orchestrator) Wait(ctx context.Context) (*Report, error) {
 	select {
 	case <-o.done:
@@ -223,8 +223,9 @@ func (o *Orchestrator) Done() <-chan struct{} { return o.done }
 // State returns the machine's state.
 func (o *Orchestrator) State() State { return o.machine.State() }
 
-// Report returns how things stand: outcomes are [Waiting] or [Stopping] for what
-// is not decided yet. Once the machine is terminated it is the final report.
+// Report returns how things stand: outcomes are [OutcomeWaiting] or
+// [OutcomeStopping] for what is not decided yet. Once the machine is terminated
+// it is the final report. It does not block.
 func (o *Orchestrator) Report() *Report {
 	o.mu.Lock()
 	defer o.mu.Unlock()
