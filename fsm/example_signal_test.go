@@ -5,6 +5,7 @@ package fsm_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 
@@ -14,7 +15,7 @@ import (
 // The first signal asks for a shutdown. A component that would never stop is
 // left behind when the second one comes, and the exit code says which it was.
 func ExampleOrchestrator_HandleSignals() {
-	o, err := fsm.New(fsm.Config{})
+	o, err := fsm.New(fsm.Config{Logger: slog.New(slog.DiscardHandler)})
 	check(err)
 	stuck := make(chan struct{})
 	defer close(stuck)
