@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,9 @@ func TestCommandFrom(t *testing.T) {
 			type key struct{}
 			if got, ok := CommandFrom(context.WithValue(ctx, key{}, 1)); !ok || got != asked {
 				t.Errorf("CommandFrom = %+v, %v", got, ok)
+			}
+			if id, ok := pprof.Label(ctx, Label); !ok || id != "a" {
+				t.Errorf("the context carries label %q, %v", id, ok)
 			}
 			return nil
 		}), Grace(time.Second))

@@ -170,6 +170,9 @@ func TestCoreAndEngineAgree(t *testing.T) {
 				}
 			}
 			taken, err := m.Fire(kind)
+			if refused := (&TransitionError{state, kind}); err != nil && err.Error() != refused.Error() {
+				t.Errorf("%v, want %v", err, refused)
+			}
 			if (err == nil) != x.edges[Transition{state, kind, taken.To}] {
 				t.Errorf("%s in %s: the engine says %v, %v", kind, state, taken, err)
 			}

@@ -171,13 +171,35 @@ func TestAlarmTakesTheStackItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{})
 		register(t, o, "hung", ignores(t))
+		register(t, o, "behind", returns(nil), After("hung"))
 		o.Request(Command{})
 		synctest.Wait()
+		time.Sleep(ms)
 		o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()})
 		r, _ := o.Wait(t.Context())
 		if l := line(t, r, "hung"); l.Outcome != OutcomeHung || !strings.Contains(l.Stack, "ignores") {
 			t.Errorf("%+v", l)
 		}
+		expect(t, r, ComponentReport{ID: "behind", Outcome: OutcomeSkipped, Waited: ms, WaitedOn: []ID{"hung"}})
+	})
+}
+
+// The alarm is not late for the sake of a stack.
+func TestAlarmTakesNoExpensiveProfile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		register(t, o, "hung", ignores(t))
+		o.Request(Command{})
+		synctest.Wait()
+		o.profileCost.Store(int64(2 * cheapProfile))
+		if stacks := o.alarmStacks(); stacks != nil {
+			t.Errorf("took %v", stacks)
+		}
+		o.profileCost.Store(int64(cheapProfile))
+		if stacks := o.alarmStacks(); stacks["hung"] == "" {
+			t.Errorf("took only %v", stacks)
+		}
+		o.Force(Command{})
 	})
 }
 

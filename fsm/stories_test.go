@@ -66,6 +66,8 @@ func obeys(d time.Duration) Component { return takes(d) }
 
 func (s *stage) hangs() Component { return ignores(s.t) }
 
+var short = Config{Alarm: time.Second}
+
 var stories = []struct {
 	file, title string
 	config      Config
@@ -83,18 +85,18 @@ var stories = []struct {
 		s.cast("ui", "closes in 10ms; after streams", obeys(10*ms), After("streams"))
 		s.Request(Command{Reason: "shutdown button", By: "ui 127.0.0.1:50312"})
 	}},
-	{"culprit", "One component never stops. The alarm names it, and the others have stopped.", Config{Alarm: time.Second}, func(s *stage) {
+	{"culprit", "One component never stops. The alarm names it, and the others have stopped.", short, func(s *stage) {
 		s.cast("cache", "closes in 10ms", obeys(10*ms))
 		s.cast("consumer", "ignores everything", s.hangs())
 		s.cast("db", "closes in 5ms; after consumer", obeys(5*ms), After("consumer"))
 		s.Request(Command{Reason: "scale down", By: "operator"})
 	}},
-	{"insist", "Being insisted upon helps: what is slow cuts its work short, and nothing is left to the alarm.", Config{}, func(s *stage) {
+	{"insist", "Being insisted upon helps: what is slow cuts its work short, in time.", Config{}, func(s *stage) {
 		s.cast("uploads", "would need an hour", obeys(time.Hour))
 		s.cast("index", "writes itself in 2ms; after uploads", obeys(2*ms), After("uploads"))
 		s.Request(Command{Reason: "power is low", By: "operator"})
 	}},
-	{"late", "Those who start late have a context that lives, and are insisted upon in their turn.", Config{}, func(s *stage) {
+	{"late", "Those who start late have a context that lives, until their turn comes.", Config{}, func(s *stage) {
 		s.cast("first", "ignores everything", s.hangs())
 		s.cast("second", "needs 100ms; after first", obeys(100*ms), After("first"))
 		s.cast("third", "would need an hour; after second", obeys(time.Hour), After("second"))
@@ -147,7 +149,7 @@ var stories = []struct {
 		s.cast("http", "is never asked; before db", obeys(0), Before("db"))
 		s.Force(Command{Reason: "now", By: "operator"})
 	}},
-	{"failure", "A failure is the reason, and a polite end does not hide it. A second request joins.", Config{}, func(s *stage) {
+	{"failure", "A failure is the reason, and is not hidden. A second request joins.", Config{}, func(s *stage) {
 		s.cast("db", "closes in 5ms", obeys(5*ms))
 		s.Request(Command{Reason: "disk is full", By: "db", Err: errBroken})
 		s.Request(Command{Reason: "too late to be the reason", By: "operator"})
@@ -155,7 +157,7 @@ var stories = []struct {
 	{"nobody", "Nobody to wait for.", Config{}, func(s *stage) {
 		s.Request(Command{Reason: "test", By: "operator"})
 	}},
-	{"after", "What returns after the end is told to the log, and changes nothing.", Config{Alarm: time.Second}, func(s *stage) {
+	{"after", "What returns after the end is told to the log, and changes nothing.", short, func(s *stage) {
 		s.cast("sleeper", "fails after 2s, and hears nothing before", Func(func(context.Context) error {
 			time.Sleep(2 * time.Second)
 			return errBroken
