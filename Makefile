@@ -5,7 +5,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    = 20s
 
-.PHONY: help run build test lint fuzz bench docs compiler
+.PHONY: help run build test lint fuzz docs bench compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,9 @@ run: build ## start five real nodes here, shut one down over its UI, show what i
 build: ## build the command, bin/farewell
 	@go build -o bin/farewell ./node/cmd/farewell
 
-test: compiler ## every test, with the race detector
+test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
+	go test -timeout 10m ./neighborhood/sim
 
 lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }
@@ -33,9 +34,16 @@ fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 		done; \
 	done
 
+docs: ## draw the diagrams from the table and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
+	@$(call need,dot,graphviz) && $(call need,chromium,chromium) && $(call need,npm,npm)
+	go generate ./fsm ./ui
+
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
 	$(BENCHSTAT) bench.out
+
+# need installs a Debian package if its command is missing.
+need = { command -v $(1) >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2); }; }
 
 # The race detector needs cgo and a C compiler.
 compiler:

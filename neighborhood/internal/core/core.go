@@ -17,7 +17,7 @@ import (
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
-// Constants of docs/architecture.md; those marked are the MASQ Node's, v0.9.1.
+// Constants of docs/gossip.md; those marked are the MASQ Node's, v0.9.1.
 const (
 	DialTimeout   = 5 * time.Second  // what a dial may take, to its hello (MASQ Node)
 	answerWait    = 10 * time.Second // how long an answer to a Debut is waited for (MASQ Node)
