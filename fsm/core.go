@@ -19,6 +19,7 @@ type core struct {
 // graph is what registration decides about the components, by index.
 type graph struct {
 	withdraws []bool
+	leavers   []int // those that withdraw
 	quiesces  []bool
 	next      [][]int // next[i] begin after i
 	prev      [][]int // i begins after prev[i]
@@ -87,6 +88,7 @@ func (c *core) add(withdraws, quiesces bool, prev, next []int) {
 	c.nodes = append(c.nodes, node{quiescing: quiesces, waits: len(prev)})
 	c.unacked++
 	if withdraws {
+		g.leavers = append(g.leavers, i)
 		c.leaving++
 	}
 }
@@ -294,9 +296,9 @@ func (c *core) outstanding(who int) (ids []int) {
 	if len(ids) > 0 || c.graph.withdraws[who] {
 		return ids
 	}
-	for i, w := range c.graph.withdraws {
-		if w && !c.nodes[i].passed {
-			ids = append(ids, i)
+	for _, w := range c.graph.leavers {
+		if !c.nodes[w].passed {
+			ids = append(ids, w)
 		}
 	}
 	return ids

@@ -69,8 +69,7 @@ func (o *Orchestrator) note(m *message, now time.Time) {
 	}
 	switch m.kind {
 	case acked:
-		c := o.components[m.who]
-		c.ended, c.err = now, m.err
+		o.components[m.who].ended, o.components[m.who].err = now, m.err
 	case quiesceEnded:
 		c := o.components[m.who]
 		c.quiesceErr = errors.Join(c.quiesceErr, m.err)
@@ -153,7 +152,9 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 	case Acked, Quiesced:
 		event.Err = m.err
 	}
-	o.move(e.kind)
+	if e.kind <= Timeout {
+		o.move(e.kind)
+	}
 	event.State = o.state
 	o.log.append(event)
 
@@ -178,14 +179,12 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 	}
 }
 
-// move fires the engine if the event is one that moves the machine.
+// move fires the engine.
 func (o *Orchestrator) move(kind Kind) {
-	if kind > Timeout {
-		return
-	}
 	taken, err := o.machine.Fire(kind)
 	if err != nil { // a test proves that core and engine agree on every pair
 		o.logger.Error("fsm: core and engine disagree", "error", err)
+		return
 	}
 	if o.state = taken.To; o.state == Terminated {
 		o.edge = taken

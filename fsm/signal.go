@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -36,7 +35,7 @@ func (o *Orchestrator) obey(received <-chan os.Signal) {
 	force := false
 	for s := range received {
 		number, _ := s.(syscall.Signal)
-		command := Command{Reason: fmt.Sprintf("signal %s", s), By: "signal", Signal: number}
+		command := Command{Reason: "signal " + s.String(), By: "signal", Signal: number}
 		if force {
 			o.Force(command)
 		} else {
