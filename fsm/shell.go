@@ -85,7 +85,13 @@ func (o *Orchestrator) note(m *message, now time.Time) {
 	if m.panicked != nil {
 		o.components[m.who].panicked = m.panicked
 	}
-	for id, stack := range m.stacks {
+	if m.stacks != nil { // to iterate over none would cost more than all the rest
+		o.keep(m.stacks)
+	}
+}
+
+func (o *Orchestrator) keep(stacks map[string]string) {
+	for id, stack := range stacks {
 		if i, ok := o.index[ID(id)]; ok && o.core.nodes[i].phase == running {
 			o.components[i].stack = stack
 		}
