@@ -131,9 +131,6 @@ func (c *component) outcome(at phase, final bool) Outcome {
 	return OutcomeAcked
 }
 
-// polite reports whether the component left in time and without being told twice.
-func (l *ComponentReport) polite() bool { return l.Outcome == OutcomeAcked && !l.Insisted }
-
 // ExitCode returns what the process should exit with: the first that fits of
 // 128+n, forced by signal n; [ExitAlarm]; [ExitImpolite]; [ExitFailure]; [ExitOK].
 // It means nothing before the report is final.
@@ -151,10 +148,11 @@ func (r *Report) ExitCode() int {
 	return ExitOK
 }
 
+// culprits are those that did not leave in time and without being told twice.
 func (r *Report) culprits() (culprits []*ComponentReport) {
 	for i := range r.Components {
-		if !r.Components[i].polite() {
-			culprits = append(culprits, &r.Components[i])
+		if l := &r.Components[i]; l.Outcome != OutcomeAcked || l.Insisted {
+			culprits = append(culprits, l)
 		}
 	}
 	return culprits

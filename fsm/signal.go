@@ -32,15 +32,11 @@ func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
 
 // obey is apart from os/signal so that tests can send it signals.
 func (o *Orchestrator) obey(received <-chan os.Signal) {
-	force := false
+	obey := o.Request // joins a shutdown that somebody else asked for
 	for s := range received {
 		number, _ := s.(syscall.Signal)
 		command := Command{Reason: "signal " + s.String(), By: "signal", Signal: number}
-		if force {
-			o.Force(command)
-		} else {
-			o.Request(command) // joins a shutdown that somebody else asked for
-		}
-		force = true
+		obey(command)
+		obey = o.Force
 	}
 }
