@@ -142,6 +142,40 @@ func TestOlderDialOfTheSameInstanceIsRefused(t *testing.T) {
 	}
 }
 
+// A stream that is taken and then does not come up, because its hello could not be written, leaves the order of calls
+// as it was: the next one still waits until the Handler has been told of the end of the one before.
+func TestStreamThatDoesNotComeUp(t *testing.T) {
+	a := newNode(t, 1, nil)
+	key := id(2).PublicKey()
+	entered, gate := make(chan struct{}), make(chan struct{})
+	a.onFrame = func(identity.PublicKey, []byte) { close(entered); <-gate }
+	if _, err := dialRaw(t, 2, a).Write(frameOf([]byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	near, _ := tcpPair(t)
+	s := newStream(a.Pool, key, near, newSocket(t.Context(), near))
+	if verdict := a.install(s).verdict; verdict != accepted {
+		t.Fatal(verdict)
+	}
+	if err := a.Send(key, make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	a.uninstall(s)
+	assertIs(t, a.Send(key, nil), ErrNoStream)
+	dialRawAs(t, 2, a, 99, 1)
+	a.recorder.mu.Lock()
+	if a.up[key] != 1 || len(a.down[key]) != 0 {
+		t.Error("the next stream is up before the Handler has returned")
+	}
+	a.recorder.mu.Unlock()
+	close(gate)
+	a.until(t, "the next stream", func() bool { return a.up[key] == 2 })
+	if total := a.Stats().Total; total.Accepted != 104 || total.Unwritten() != 104 || total.Refused != 4 {
+		t.Errorf("totals %+v", total)
+	}
+}
+
 func TestQuiesceEndsDialsAndAccepts(t *testing.T) {
 	a := newNode(t, 1, nil)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

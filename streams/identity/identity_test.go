@@ -166,6 +166,9 @@ func TestKeyTextIsCanonical(t *testing.T) {
 	if got, err := identity.ParsePublicKey(text); err != nil || got != key {
 		t.Errorf("round trip: %v, %v", got, err)
 	}
+	if marshaled, err := key.MarshalText(); err != nil || string(marshaled) != text {
+		t.Errorf("marshaled %q, %v", marshaled, err)
+	}
 	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", text[42])
 	for name, bad := range map[string]string{
 		"empty": "", "short": text[:42], "long": text + "A", "padded": text + "=", "space": " " + text[1:],
