@@ -178,6 +178,14 @@ func (n *Neighborhood) tell(happened core.Event) {
 	n.do(func(o *owner) { o.step(happened) })
 }
 
+// post is tell without the wait, for those who have nothing to wait for.
+func (n *Neighborhood) post(happened core.Event) {
+	select {
+	case n.inbox <- func(o *owner) { o.step(happened) }:
+	case <-n.ended:
+	}
+}
+
 func (n *Neighborhood) do(f func(*owner)) {
 	done := make(chan struct{})
 	select {

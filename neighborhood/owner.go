@@ -76,7 +76,7 @@ func (n *Neighborhood) deliver(d core.Delivery) {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // says more than "context canceled"
 	}
-	n.tell(core.Delivered{Peer: d.Peer, ID: d.ID, Err: err})
+	n.post(core.Delivered{Peer: d.Peer, ID: d.ID, Err: err})
 }
 
 // dial says nothing when it has succeeded: the peer's stream is up, and PeerUp has said or will say so.
@@ -84,6 +84,6 @@ func (n *Neighborhood) dial(target core.Target) {
 	ctx, cancel := context.WithTimeout(n.dialing, core.DialTimeout)
 	defer cancel()
 	if err := n.network.Dial(ctx, target.Key, target.Address); err != nil {
-		n.tell(core.DialFailed{Peer: target.Key, Err: err})
+		n.post(core.DialFailed{Peer: target.Key, Err: err})
 	}
 }

@@ -21,10 +21,11 @@ type tlsNetwork struct {
 	id       *identity.Identity
 	handler  *Neighborhood
 	listener net.Listener
-	heard    func(peer identity.PublicKey) // after a frame was handled
 
 	mutex sync.Mutex
 	conns map[identity.PublicKey]*tlsConn
+	gate  chan struct{}                 // if not nil: frames are handled when it is closed
+	heard func(peer identity.PublicKey) // if not nil: called after a frame was handled
 	tasks sync.WaitGroup
 }
 
@@ -102,8 +103,7 @@ func (t *tlsNetwork) serve(conn *tls.Conn, up chan<- error) error {
 	for err == nil {
 		var frame []byte
 		if frame, err = readFrame(reader); err == nil {
-			t.handler.Frame(peer, frame)
-			t.tell(peer)
+			t.handle(peer, frame)
 		}
 	}
 	t.mutex.Lock()
@@ -115,13 +115,23 @@ func (t *tlsNetwork) serve(conn *tls.Conn, up chan<- error) error {
 	return err
 }
 
-func (t *tlsNetwork) tell(peer identity.PublicKey) {
+func (t *tlsNetwork) handle(peer identity.PublicKey, frame []byte) {
 	t.mutex.Lock()
-	heard := t.heard
+	gate, heard := t.gate, t.heard
 	t.mutex.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	t.handler.Frame(peer, frame)
 	if heard != nil {
 		heard(peer)
 	}
+}
+
+func (t *tlsNetwork) listen(gate chan struct{}, heard func(peer identity.PublicKey)) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.gate, t.heard = gate, heard
 }
 
 func (t *tlsNetwork) Dial(ctx context.Context, peer identity.PublicKey, address string) error {

@@ -129,7 +129,7 @@ func (s *simulation) unsolicited(liar *node, l *link) {
 // flood changes its own record as often as it can.
 func (s *simulation) flood(liar *node, l *link) {
 	version := s.nextVersion(liar)
-	for i := range uint64(30) {
+	for i := range uint64(15) {
 		r := wire.SignRecord(liar.id, version+i, 0, []identity.PublicKey{l.other(liar).key})
 		s.say(liar, l, wire.Standard, wire.Entry{Record: r})
 	}
@@ -138,8 +138,8 @@ func (s *simulation) flood(liar *node, l *link) {
 // invent tells of nodes that do not exist, some of which it claims as its neighbors.
 func (s *simulation) invent(liar *node, l *link) {
 	ids := invented()
-	first := s.rng.IntN(inventedCount - 40)
-	entries := make([]wire.Entry, 40)
+	first := s.rng.IntN(inventedCount - inventedTogether)
+	entries := make([]wire.Entry, inventedTogether)
 	for i := range entries {
 		entries[i] = wire.Entry{Record: wire.SignRecord(ids[first+i], uint64(s.rng.IntN(10)), 0, nil)}
 	}
@@ -163,7 +163,10 @@ func (s *simulation) babble(liar *node, l *link) {
 	s.put(liar, l, frame)
 }
 
-const inventedCount = 2000
+const (
+	inventedCount    = 2000
+	inventedTogether = 25 // in one message: half of what a node has room for beside the real ones
+)
 
 // invented are identities that no node has; they are made once, since that takes a while.
 var invented = sync.OnceValue(func() []*identity.Identity {

@@ -3,4 +3,4 @@
 package sim
 
 // networks is how many the tests simulate: the race detector makes each some ten times slower.
-const networks = 60
+const networks = 30

@@ -19,14 +19,14 @@ import (
 const MaxNodes = 2000
 
 // grownUpTo is the largest network that grows by Debuts from an empty one; larger ones start settled.
-const grownUpTo = 200
+const grownUpTo = 100
 
 // ErrConfig is wrapped by Run's error about a Config.
 var ErrConfig = errors.New("bad configuration")
 
 // Config says what is simulated. The same Config always gives the same Result.
 type Config struct {
-	Nodes     int    `json:"nodes"`     // 1 to MaxNodes; up to 200 of them grow by Debuts from an empty network
+	Nodes     int    `json:"nodes"`     // 1 to MaxNodes; up to 100 of them grow by Debuts from an empty network
 	Seed      uint64 `json:"seed"`      // of everything that is drawn
 	Leavers   int    `json:"leavers"`   // nodes that withdraw
 	Crashers  int    `json:"crashers"`  // nodes that vanish without a farewell; every second one comes back with its key

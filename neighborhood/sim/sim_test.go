@@ -46,8 +46,8 @@ func TestNetworks(t *testing.T) {
 // drawConfig draws mostly small networks: what goes wrong in a large one goes wrong in a small one too, sooner.
 func drawConfig(seed uint64) Config {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	cfg := Config{Nodes: 3 + rng.IntN(7), Seed: seed}
-	if rng.IntN(40) == 0 {
+	cfg := Config{Nodes: 3 + rng.IntN(6), Seed: seed}
+	if rng.IntN(60) == 0 {
 		cfg.Nodes += 15
 	}
 	share := func() int { return rng.IntN(cfg.Nodes/3 + 1) }
