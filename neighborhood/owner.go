@@ -57,7 +57,7 @@ func (o *owner) step(happened core.Event) {
 		o.workers.Go(func() { o.network.Remove(peer) })
 	}
 	for _, note := range out.Notes {
-		o.log.Info(note.Text, "peer", note.Peer, "err", note.Err)
+		o.logNote(note)
 	}
 	if out.Changed {
 		o.cfg.Changed()
@@ -67,6 +67,14 @@ func (o *owner) step(happened core.Event) {
 	if !out.Wake.IsZero() {
 		o.timer.Reset(out.Wake.Sub(now))
 	}
+}
+
+func (n *Neighborhood) logNote(note core.Note) {
+	if note.Err != nil {
+		n.log.Warn(note.Text, "peer", note.Peer, "err", note.Err)
+		return
+	}
+	n.log.Info(note.Text, "peer", note.Peer)
 }
 
 func (n *Neighborhood) deliver(d core.Delivery) {

@@ -11,6 +11,12 @@ import (
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
+// What a message weighs at most: five half-neighbors in every record, and two IPv6 addresses.
+const (
+	bytesOfRecord    = 300
+	bytesOfAddresses = 400
+)
+
 // maxViolations bounds what is kept of a run that goes wrong.
 const maxViolations = 20
 
@@ -48,6 +54,9 @@ func (s *simulation) sawFrame(n *node, d core.Delivery) {
 		return
 	}
 	s.tally.sent(s.now, m, len(d.Frame), n.core.Known()+1)
+	if size := len(d.Frame); size > bytesOfAddresses+bytesOfRecord*len(m.Entries) {
+		s.violate("cost", "node %d takes %d bytes for %d records", n.number, size, len(m.Entries))
+	}
 	if m.Kind == wire.Debut {
 		n.debuted[d.Peer]++
 	}

@@ -2,5 +2,7 @@
 
 package sim
 
-// networks is how many the tests simulate.
-const networks = 1000
+const (
+	networks = 1000 // simulated by TestNetworks
+	large    = 1000 // nodes of TestLeavingALargeNetwork
+)

@@ -2,5 +2,8 @@
 
 package sim
 
-// networks is how many the tests simulate: the race detector makes each some ten times slower.
-const networks = 30
+// The race detector makes everything some ten times slower.
+const (
+	networks = 30  // simulated by TestNetworks
+	large    = 200 // nodes of TestLeavingALargeNetwork
+)

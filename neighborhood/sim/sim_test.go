@@ -76,7 +76,7 @@ func TestTheSameSeedShowsTheSame(t *testing.T) {
 }
 
 func TestLeavingALargeNetwork(t *testing.T) {
-	r, err := Run(t.Context(), Config{Nodes: 1000, Seed: 1, Leavers: 1})
+	r, err := Run(t.Context(), Config{Nodes: large, Seed: 1, Leavers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestLeavingALargeNetwork(t *testing.T) {
 		t.Error(err)
 	}
 	e := r.Events[0]
-	if e.FromLeavers != e.Neighbors || e.Nodes != 999 || e.Components != 1 {
+	if e.FromLeavers != e.Neighbors || e.Nodes != large-1 || e.Components != 1 {
 		t.Errorf("%+v", e)
 	}
 	t.Logf("\n%v", r)

@@ -159,3 +159,39 @@ func TestNeighborThatLeavesRightAfterItCame(t *testing.T) {
 		t.Errorf("the closing stream caused %v", s.sent)
 	}
 }
+
+func TestWithdrawalDuringADebut(t *testing.T) {
+	a, b, late := newActor(1), newActor(2), newActor(3)
+	for name, test := range map[string]struct {
+		before func(s *stage)
+		want   int // messages after the withdrawal began
+	}{
+		"dialing":                {func(*stage) {}, 0},
+		"not answered":           {func(s *stage) { s.step(PeerUp{Peer: a.key()}) }, 0},
+		"being answered":         {func(s *stage) { s.hold = true; s.debuts(late) }, 0},
+		"answered":               {func(s *stage) { s.debuts(late) }, 1},
+		"a change not told yet":  {func(s *stage) { s.join(b); s.tells(b, b.lists(s.self(), late.key())) }, 1},
+		"a neighbor just lost":   {func(s *stage) { s.join(b, late); s.step(PeerDown{Peer: b.key()}) }, 1},
+		"a neighbor just left":   {func(s *stage) { s.join(b, late); s.tells(b, b.lists()) }, 1},
+		"with somebody to go to": {func(s *stage) { s.join(b) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 20*time.Millisecond, a.target())
+			test.before(s)
+			s.forget()
+			s.step(Withdraw{})
+			s.step(PeerUp{Peer: a.key()})
+			s.after(time.Minute)
+			if len(s.sent) != test.want || len(s.dialed) != 0 {
+				t.Errorf("sent %v, dialed %v, want %d farewells and nothing else", s.sent, s.dialed, test.want)
+			}
+			s.lists()
+		})
+	}
+}
+
+// debuts has a debut, and no more.
+func (s *stage) debuts(a *actor) {
+	s.step(PeerUp{Peer: a.key()})
+	s.says(a, wire.Debut, a.shown(a.lists()))
+}
