@@ -532,3 +532,49 @@ func TestStrangersCannotMakeUsDialOurselves(t *testing.T) {
 		s.rejected(RejectedAddress, 1)
 	}
 }
+
+// A neighbor whose own farewell has not reached us is dropped on hearsay: its signature says it as well.
+func TestAFarewellHeardFromOthersCounts(t *testing.T) {
+	s := newStage(t, 20*time.Millisecond)
+	a, b := newActor(1), newActor(2)
+	s.join(a, b)
+	s.tells(b, a.lists())
+	s.lists(b)
+	s.tells(b, a.lists(s.self()))
+	s.after(2 * time.Second)
+	s.lists(b)
+}
+
+func TestMoreThanOneMessageHoldsIsToldInSeveral(t *testing.T) {
+	const known = wire.MaxEntries + 500
+	a, b := newActor(1), newActor(2)
+	var others []*wire.Record
+	for i := range known {
+		id := identity.FromSeed([32]byte{byte(i), byte(i >> 8), 9})
+		others = append(others, wire.SignRecord(id, 1, 0, nil))
+	}
+	s := &stage{t: t, id: identity.FromSeed([32]byte{0xff}), now: epoch}
+	root := wire.SignRecord(s.id, 1, 0, []identity.PublicKey{b.key()})
+	s.core = Settled(Config{Identity: s.id, MaxRecords: 2 * known}, epoch, root, nil,
+		append(others, b.lists(s.self())), []*wire.Address{wire.SignAddress(b.Identity, 1, b.at)})
+	s.hold = true
+	s.debuts(a)
+	told := make(map[identity.PublicKey]bool)
+	for len(s.held) > 0 {
+		d := s.held[0]
+		s.held = s.held[1:]
+		s.step(Delivered{Peer: d.Peer, ID: d.ID})
+	}
+	all := s.sentTo(a)
+	for _, m := range all {
+		if len(m.Entries) > wire.MaxEntries {
+			t.Errorf("%d records in one message", len(m.Entries))
+		}
+		for _, key := range keysOf(m) {
+			told[key] = true
+		}
+	}
+	if len(all) != 3 || len(told) != known+2 {
+		t.Errorf("%d messages with %d records, want an Introduction and two Standards with %d", len(all), len(told), known+2)
+	}
+}
