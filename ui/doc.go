@@ -1,6 +1,7 @@
 // Package ui is the gateway between a process and those who watch it and shut it
 // down: a WebSocket server that speaks MASQNode-UIv2 (docs/protocol.md), as
-// existing UIs of the MASQ Node v0.9.1 do, on loopback only.
+// existing UIs of the MASQ Node v0.9.1 do, and a web page at the same address, on
+// loopback or a Unix socket only.
 //
 // The gateway alone decides when the process may exit: that is when [Gateway.Run]
 // returns. The process then exits with the code of the report that it is given.
@@ -28,4 +29,9 @@
 // Web pages can send WebSocket requests to loopback from anywhere. A request is
 // served only if it reached a loopback address (or a Unix socket), if its Host is
 // a loopback address or localhost, and if it has either no Origin or the page's own.
+// Other users of the machine are kept out by a Unix socket, or by a token that
+// every UI must show first (Config.Token).
+//
+// What one UI can cost is bounded: docs/protocol.md lists the limits. A UI that
+// stalls, floods or dies holds up nobody but itself.
 package ui
