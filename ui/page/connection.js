@@ -54,12 +54,14 @@ class Connection {
   async start() {
     this.opened = true;
     const token = takeToken();
+    let state;
     try {
       if (token) await this.call("token", { token });
-      this.#show.watching(await this.#watch());
-    } catch (error) {
-      console.warn(error.message); // the gateway closes, and says why
+      state = await this.#watch();
+    } catch {
+      return; // the gateway closes the connection, and says why
     }
+    this.#show.watching(state);
   }
 
   // Events may follow the answer at once: what shows them must be ready.
@@ -79,11 +81,7 @@ class Connection {
   }
 
   async shutdown(reason) {
-    try {
-      this.#goodbye(await this.call("shutdown", reason ? { reason } : {}));
-    } catch (error) {
-      console.warn(error.message);
-    }
+    this.#goodbye(await this.call("shutdown", reason ? { reason } : {}));
   }
 
   receive({ opcode, contextId, payload, error }) {

@@ -78,7 +78,7 @@ async function refresh() {
     showFacts();
     if (status.node) map.draw((await gateway.call("neighborhoodGraph")).graph);
   } catch (error) {
-    console.warn(error.message); // the connection is gone, which is shown elsewhere
+    if (gateway) console.warn(error.message); // otherwise the connection is gone, which is shown elsewhere
   }
 }
 
@@ -129,7 +129,9 @@ element("cancel").addEventListener("click", () => dialog.close());
 element("form").addEventListener("submit", (submit) => {
   submit.preventDefault();
   dialog.close();
-  gateway?.shutdown(element("reason").value.trim());
+  gateway?.shutdown(element("reason").value.trim()).catch((error) => {
+    if (gateway) notice(error.message, true);
+  });
 });
 
 setInterval(() => { if (gateway && !document.hidden) refresh(); }, refreshTime);
