@@ -82,9 +82,10 @@ func (s *simulation) replay(liar *node, l *link) {
 	}
 }
 
-// echo tells everybody what they know.
+// echo tells one of its neighbors what it knows.
 func (s *simulation) echo(liar *node, l *link) {
-	for _, n := range s.nodes {
+	for range 20 {
+		n := s.victim(l.other(liar))
 		if r := newestOf(n); r != nil && n.alive {
 			s.say(liar, l, wire.Standard, wire.Entry{Record: r})
 		}
