@@ -28,7 +28,7 @@ type Event struct {
 	FullState   int           // bytes of as many messages with everything known in each of them
 	Agreed      time.Duration // from the beginning until the last change was taken in
 	Silent      time.Duration // from the beginning until the last message was sent
-	Nodes       int           // that are there afterwards
+	Nodes       int           // that are there afterwards, liars not counted
 	Components  int           // that these form
 }
 
