@@ -63,11 +63,11 @@ func (l *eventLog) reserve(n int) {
 	l.events = make([]Event, 0, n)
 }
 
-func (l *eventLog) append(e Event) {
+func (l *eventLog) append(e *Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.Seq = len(l.events)
-	l.events = append(l.events, e)
+	l.events = append(l.events, *e)
 	l.ended = e.State == Terminated
 	if l.changed != nil {
 		close(l.changed)

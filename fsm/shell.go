@@ -162,7 +162,7 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 		o.move(e.kind)
 	}
 	event.State = o.state
-	o.log.append(event)
+	o.log.append(&event)
 
 	switch e.kind {
 	case ShutdownRequested:
