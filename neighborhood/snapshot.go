@@ -11,14 +11,17 @@ import (
 // Snapshot is what a Neighborhood knew at one moment. It is a copy, and marshals as JSON. Kinds of gossip are named
 // Debut, Introduction, Pass and Standard.
 type Snapshot struct {
-	Key         identity.PublicKey   `json:"key"`
-	Descriptor  *Descriptor          `json:"descriptor,omitempty"` // nil: takes no connections, or is not started
-	Version     uint64               `json:"version"`              // of the own record
-	Neighbors   []Neighbor           `json:"neighbors"`            // the nodes that the own record lists, by key
-	Connecting  []identity.PublicKey `json:"connecting,omitempty"` // to whom a Debut is under way
-	Records     []Record             `json:"records"`              // of all other nodes known, by key
-	Withdrawing bool                 `json:"withdrawing"`
-	Counters    Counters             `json:"counters"`
+	Key        identity.PublicKey   `json:"key"`
+	Descriptor *Descriptor          `json:"descriptor,omitempty"` // nil: takes no connections, or is not started
+	Version    uint64               `json:"version"`              // of the own record
+	Neighbors  []Neighbor           `json:"neighbors"`            // the nodes that the own record lists, by key
+	Connecting []identity.PublicKey `json:"connecting,omitempty"` // to whom a Debut is under way
+	Records    []Record             `json:"records"`              // of all other nodes known, by key
+	// Waiting are changes that came less than a second after their owner's last, and are taken when that is over. Only
+	// when there are none has a silent neighborhood nothing more to say.
+	Waiting     int      `json:"waiting"`
+	Withdrawing bool     `json:"withdrawing"`
+	Counters    Counters `json:"counters"`
 	// Gossip is what each peer and this node have told each other since the start. Of peers that are gone it is kept
 	// too; at 256 peers the one longest silent is forgotten.
 	Gossip map[identity.PublicKey]PeerGossip `json:"gossip"`
@@ -70,7 +73,7 @@ type Counters struct {
 func (n *Neighborhood) Snapshot() Snapshot {
 	v := n.view()
 	s := Snapshot{
-		Key: v.Key, Connecting: v.Outstanding, Withdrawing: v.Withdrawing,
+		Key: v.Key, Connecting: v.Outstanding, Waiting: v.Waiting, Withdrawing: v.Withdrawing,
 		Neighbors: []Neighbor{},
 		Records:   make([]Record, len(v.Records)),
 		Counters:  countersOf(v.Stats),

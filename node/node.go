@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
@@ -24,11 +25,13 @@ const (
 // Node is a running node. Its methods are safe for concurrent use.
 type Node struct {
 	config       Config
+	key          identity.PublicKey
 	orchestrator *fsm.Orchestrator
 	neighborhood *neighborhood.Neighborhood
 	pool         *streams.Pool
 	gateway      *ui.Gateway
 	uiAddress    net.Addr
+	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{} // has room for one: the neighborhood has changed
 
 	gone chan struct{} // closed when the process may exit
@@ -63,6 +66,7 @@ func prepare(config Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.key = id.PublicKey()
 	token, err := loadToken(config.UIToken)
 	if err != nil {
 		return nil, err
@@ -143,7 +147,13 @@ func (n *Node) open() error {
 			return err
 		}
 	}
-	return n.neighborhood.Start(network{n.pool}, address)
+	if err := n.neighborhood.Start(network{n.pool}, address); err != nil {
+		return err
+	}
+	if address != "" {
+		n.descriptor.Store(&neighborhood.Descriptor{Key: n.key, Address: address})
+	}
+	return nil
 }
 
 // network is the pool as the neighborhood wants it.
@@ -210,7 +220,7 @@ func (n *Node) UI() string {
 
 // Descriptor returns what others join the network with, and false if the node takes no connections.
 func (n *Node) Descriptor() (string, bool) {
-	if d := n.neighborhood.Snapshot().Descriptor; d != nil {
+	if d := n.descriptor.Load(); d != nil {
 		return d.String(), true
 	}
 	return "", false

@@ -105,6 +105,7 @@ type View struct {
 	Records     []*wire.Record // of others, by key
 	Streams     []identity.PublicKey
 	Outstanding []identity.PublicKey // Debuts
+	Waiting     int                  // changes that came less than a second after their owner's last
 	Stats       Stats
 	Gossip      map[identity.PublicKey]PeerGossip
 	Withdrawing bool
@@ -117,6 +118,7 @@ func (c *Core) View() View {
 		Key: c.self, Root: c.root, Address: c.address,
 		Streams:     slices.SortedFunc(maps.Keys(c.peers), identity.PublicKey.Compare),
 		Outstanding: slices.SortedFunc(maps.Keys(c.outstanding), identity.PublicKey.Compare),
+		Waiting:     len(c.deferred),
 		Stats:       c.stats,
 		Gossip:      make(map[identity.PublicKey]PeerGossip, len(c.gossip)),
 	}

@@ -258,10 +258,12 @@ func (n *network) settle(ctx context.Context) error {
 	return nil
 }
 
-// silent reports whether nobody has sent or received gossip for a while.
+// silent reports whether nobody has sent or received gossip for a while, or is
+// about to: a change that comes too soon after another waits for up to a second.
 func (n *network) silent() bool {
 	for _, m := range n.nodes {
-		if last := m.status.Node.LastGossip; last == nil || time.Duration(*last) < silence {
+		last := m.status.Node.LastGossip
+		if last == nil || time.Duration(*last) < silence || m.status.Node.Waiting > 0 {
 			return false
 		}
 	}
