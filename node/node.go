@@ -32,7 +32,7 @@ type Node struct {
 	gateway      *ui.Gateway
 	uiAddress    net.Addr
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
-	changed      chan struct{} // has room for one: the neighborhood has changed
+	changed      chan struct{}                           // has room for one: the neighborhood has changed
 
 	gone chan struct{} // closed when the process may exit
 }
