@@ -226,9 +226,6 @@ func TestBrowserWatchesAndShutsDown(t *testing.T) {
 	b.until(`document.querySelectorAll("#acks tr.acked").length === 2`)
 	b.until(`document.querySelectorAll("#acks tr.stopping").length === 2`)
 	b.shoot("page-shutdown")
-	b.onPhone("dark")
-	b.shoot("page-shutdown-phone-dark")
-	b.onDesktop("light")
 	ack["queue"]()
 	ack["db"]()
 	b.until(`document.querySelector("#state").textContent === "Terminated"`)
@@ -241,11 +238,10 @@ func TestBrowserWatchesAndShutsDown(t *testing.T) {
 		t.Errorf("%+v", end)
 	}
 	b.until(`document.querySelector("#summary").textContent.includes("deploy 42")`) // and it stays, now that the process is gone
-	b.shoot("page-report")
 	b.onDesktop("dark")
 	b.shoot("page-report-dark")
 	b.onPhone("dark")
-	b.shoot("page-report-phone-dark")
+	b.shoot("page-phone-dark")
 	b.noProblems()
 }
 
@@ -255,7 +251,6 @@ func TestBrowserFitsAPhone(t *testing.T) {
 	b.onPhone("light")
 	b.do(chromedp.Navigate(f.pageURL()))
 	b.until(`document.querySelectorAll("#map .node").length === 6`)
-	b.shoot("page-phone")
 	b.until(`document.documentElement.scrollWidth <= innerWidth`)
 	b.noProblems()
 }

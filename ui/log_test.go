@@ -22,6 +22,7 @@ func TestLogLinesReachTheUIs(t *testing.T) {
 		f.runVirtually()
 		logger := slog.New(handler)
 		logger.Info("before anybody came")
+		synctest.Wait()
 		a := f.connect()
 		synctest.Wait()
 		logger.Debug("too fine")

@@ -7,6 +7,7 @@ import (
 )
 
 //go:generate go run ./internal/refresh
+//go:generate env SCREENSHOTS=../docs go test -count=1 -run TestBrowserWatches .
 
 // page is the web page, as it is served.
 //
