@@ -27,10 +27,19 @@ const tokenTime = 5 * time.Second
 // LoadOrCreateToken reads the token in a file, or makes one of 130 random bits and
 // a file for it, with mode 0600. Whoever can read the file can use the gateway.
 func LoadOrCreateToken(path string) (string, error) {
-	token, err := loadToken(path)
+	token, err := LoadToken(path)
 	if errors.Is(err, os.ErrNotExist) {
-		token, err = createToken(path)
+		if token, err = createToken(path); err != nil {
+			err = fmt.Errorf("ui: token file %s: %w", path, err)
+		}
 	}
+	return token, err
+}
+
+// LoadToken reads the token in a file that there is, as clients do. The error wraps ErrTokenFileTooOpen if others can
+// read it too.
+func LoadToken(path string) (string, error) {
+	token, err := loadToken(path)
 	if err != nil {
 		return "", fmt.Errorf("ui: token file %s: %w", path, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -18,39 +20,69 @@ import (
 	"github.com/farewell-node/farewell/ui/client"
 )
 
-// withClient makes a command that connects to the node at --ui. Ctrl-C ends the
-// command, and never harms the node.
-func withClient(c *cobra.Command, do func(context.Context, *cobra.Command, *client.Client) error) *cobra.Command {
-	address := c.Flags().String("ui", node.DefaultUI, "`address` of the node's UI: a port, host:port or unix:PATH")
-	tokenFile := c.Flags().String("ui-token-file", "", "`file` with the token, if the node wants one")
+// where says where a node's UI is, and what it takes to be let in.
+type where struct{ address, tokenFile string }
+
+func (w *where) flags(c *cobra.Command) {
+	c.Flags().StringVar(&w.address, "ui", node.DefaultUI, "`address` of the node's UI: a port, host:port or unix:PATH")
+	c.Flags().StringVar(&w.tokenFile, "ui-token-file", "", "`file` with the token, if the node wants one")
+}
+
+func (w *where) token() (string, error) {
+	if w.tokenFile == "" {
+		return "", nil
+	}
+	return ui.LoadToken(w.tokenFile)
+}
+
+func (w *where) dial(ctx context.Context) (*client.Client, error) {
+	token, err := w.token()
+	if err != nil {
+		return nil, err
+	}
+	var options []client.Option
+	if token != "" {
+		options = append(options, client.Token(token))
+	}
+	return client.Dial(ctx, w.address, options...)
+}
+
+// pageURL is what to open in a browser. The token stands in the fragment, which
+// browsers send to nobody.
+func (w *where) pageURL() (string, error) {
+	if strings.HasPrefix(w.address, "unix:") {
+		return "", fmt.Errorf("%s: browsers cannot open a page over a Unix socket", w.address)
+	}
+	token, err := w.token()
+	if err != nil {
+		return "", err
+	}
+	host := w.address
+	if !strings.Contains(host, ":") {
+		host = net.JoinHostPort("127.0.0.1", host)
+	}
+	page := url.URL{Scheme: "http", Host: host, Path: "/", Fragment: token}
+	return page.String(), nil
+}
+
+// withClient makes a command that connects to a node. Ctrl-C ends the command,
+// and never harms the node.
+func withClient(
+	c *cobra.Command, to *where, do func(context.Context, *cobra.Command, *client.Client) error,
+) *cobra.Command {
+	to.flags(c)
 	c.Args = noArgs
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
 		defer stop()
-		var options []client.Option
-		if *tokenFile != "" {
-			token, err := readToken(*tokenFile)
-			if err != nil {
-				return err
-			}
-			options = append(options, client.Token(token))
-		}
-		connection, err := client.Dial(ctx, *address, options...)
+		connection, err := to.dial(ctx)
 		if err != nil {
-			return inPlainWords(*address, err)
+			return inPlainWords(to.address, err)
 		}
 		defer func() { _ = connection.Close() }()
-		return inPlainWords(*address, do(ctx, c, connection))
+		return inPlainWords(to.address, do(ctx, c, connection))
 	}
 	return c
-}
-
-// readToken reads the token of a node that is there already: it makes none.
-func readToken(file string) (string, error) {
-	if _, err := os.Stat(file); err != nil {
-		return "", fmt.Errorf("--ui-token-file: %w", err)
-	}
-	return ui.LoadOrCreateToken(file)
 }
 
 // inPlainWords says first what an error of the client means for a person.
@@ -78,7 +110,7 @@ func newShutdown() *cobra.Command {
 		Short: "Ask a running node to shut down, and show how it does",
 		Long: `Ask a running node to shut down, show its components' acks as they come in, and
 print the report. Exits with the report's code, which is the node's own.`,
-	}, func(ctx context.Context, c *cobra.Command, node *client.Client) error {
+	}, new(where), func(ctx context.Context, c *cobra.Command, node *client.Client) error {
 		out := c.OutOrStdout()
 		show := showEvents(out)
 		if asJSON {
@@ -104,7 +136,7 @@ func newWatch() *cobra.Command {
 	return withClient(&cobra.Command{
 		Use:   "watch",
 		Short: "Follow a running node until it has shut down",
-	}, func(ctx context.Context, c *cobra.Command, node *client.Client) error {
+	}, new(where), func(ctx context.Context, c *cobra.Command, node *client.Client) error {
 		goodbye, err := node.Watch(ctx, showEvents(c.OutOrStdout()))
 		if err != nil {
 			return err
@@ -114,11 +146,12 @@ func newWatch() *cobra.Command {
 }
 
 func newStatus() *cobra.Command {
-	var asJSON bool
+	var to where
+	var asJSON, openURL bool
 	c := withClient(&cobra.Command{
 		Use:   "status",
 		Short: "Show what a running node is and does",
-	}, func(ctx context.Context, c *cobra.Command, node *client.Client) error {
+	}, &to, func(ctx context.Context, c *cobra.Command, node *client.Client) error {
 		status, err := node.Status(ctx)
 		if err != nil {
 			return err
@@ -132,7 +165,19 @@ func newStatus() *cobra.Command {
 		}
 		return printStatus(c.OutOrStdout(), status, descriptor)
 	})
+	show := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !openURL {
+			return show(c, args)
+		}
+		page, err := to.pageURL()
+		if err == nil {
+			_, err = fmt.Fprintln(c.OutOrStdout(), page)
+		}
+		return err
+	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print everything, as JSON")
+	c.Flags().BoolVar(&openURL, "open-url", false, "only print the URL to open in a browser; with a token it is a secret")
 	return c
 }
 

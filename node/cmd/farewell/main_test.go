@@ -283,6 +283,7 @@ func TestToken(t *testing.T) {
 	if code, _, stderr := command(t, "status", "--ui", p.UI, "--ui-token-file", token+".no"); code != exitFailed {
 		t.Errorf("without a token file: exit code %d: %s", code, stderr)
 	}
+	_, page, _ := command(t, "status", "--open-url", "--ui", p.UI, "--ui-token-file", token)
 	code, stdout, stderr := command(t, "shutdown", "--ui", p.UI, "--ui-token-file", token)
 	if code != exitOK {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
@@ -290,6 +291,9 @@ func TestToken(t *testing.T) {
 	secret, err := os.ReadFile(token)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := "http://" + p.UI + "/#" + string(secret); page != want {
+		t.Errorf("the page is at %q, want %q", page, want)
 	}
 	p.awaitExit(t)
 	log, err := os.ReadFile(p.Log)
