@@ -33,7 +33,8 @@ const closeTime = 100 * time.Millisecond
 
 // conn is one UI. A goroutine reads, and handles what it has read before it reads
 // on, so that a UI that sends faster than it reads slows down nobody but itself;
-// another one writes.
+// another one writes. Answers are written by the reader itself if nobody writes
+// just then, which saves waking the other.
 type conn struct {
 	gateway  *Gateway
 	ws       *websocket.Conn
@@ -64,6 +65,9 @@ func (c *conn) read() {
 		default:
 			c.receive(data)
 		}
+		if batch := c.out.tryTake(); batch != nil {
+			c.writeAll(batch)
+		}
 		pace()
 		c.out.waitBelow(c.gateway.limits.queue)
 	}
@@ -89,21 +93,28 @@ func (c *conn) pace() func() {
 // write ends when the reader has ended, a message was not taken in time, or a
 // close frame was sent; the reader then waits for the UI's own.
 func (c *conn) write() {
-	defer c.out.close()
-	var batch []item
 	for {
-		if batch = c.out.take(batch); batch == nil {
+		batch := c.out.take()
+		if batch == nil {
 			return
 		}
-		for _, i := range batch {
-			if err := c.writeItem(i); err != nil {
-				_ = c.ws.Close() // ends the reader
-				return
-			}
-			if i.close != 0 {
-				_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTime))
-				return
-			}
+		c.writeAll(batch)
+	}
+}
+
+// writeAll writes what was taken from the outbox, and closes it if that was the last.
+func (c *conn) writeAll(batch []item) {
+	defer c.out.done(batch)
+	for _, i := range batch {
+		if err := c.writeItem(i); err != nil {
+			_ = c.ws.Close() // ends the reader
+			c.out.close()
+			return
+		}
+		if i.close != 0 {
+			_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTime))
+			c.out.close()
+			return
 		}
 	}
 }
@@ -134,7 +145,7 @@ func (c *conn) sendAway(code int) {
 
 func (c *conn) send(m wire.Message) {
 	text := m.Encode()
-	c.out.put(item{text: text, size: len(text)})
+	c.out.leave(item{text: text, size: len(text)})
 }
 
 // receive handles one message. Whoever can be answered is answered.

@@ -16,13 +16,16 @@ type item struct {
 	written  *atomic.Int64 // counts it when it is written
 }
 
-// outbox is what one UI is still to be sent. Only its writer takes; anybody may
-// put, and is never blocked by it.
+// outbox is what one UI is still to be sent. Whoever takes something writes it,
+// and nobody else can take until it is written; anybody may put, and is never
+// blocked by it.
 type outbox struct {
 	mu     sync.Mutex
 	moved  sync.Cond // something was put or written, or it was closed
 	items  []item
-	size   int // of what is not written yet, in bytes
+	spare  []item // room for the next ones
+	size   int    // of what is not written yet, in bytes
+	taken  bool   // somebody writes
 	closed bool
 }
 
@@ -37,6 +40,14 @@ func (o *outbox) put(i item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.add(i)
+	o.moved.Broadcast()
+}
+
+// leave adds an item for somebody who is about to call tryTake, and wakes nobody.
+func (o *outbox) leave(i item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.add(i)
 }
 
 // offer adds an item if no more than bound bytes wait, and otherwise forgets it.
@@ -45,6 +56,7 @@ func (o *outbox) offer(i item, bound int) {
 	defer o.mu.Unlock()
 	if o.size <= bound {
 		o.add(i)
+		o.moved.Broadcast()
 	}
 }
 
@@ -54,25 +66,49 @@ func (o *outbox) add(i item) {
 	}
 	o.items = append(o.items, i)
 	o.size += i.size
-	o.moved.Broadcast()
 }
 
-// take forgets what it gave before, which is now written, and blocks until there
-// is more; it returns all of it, and nil when the outbox is closed.
-func (o *outbox) take(written []item) []item {
+// take blocks until there is something to write and nobody writes, and returns all
+// of it; nil when the outbox is closed.
+func (o *outbox) take() []item {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, i := range written {
-		o.size -= i.size
-	}
-	o.moved.Broadcast()
-	for len(o.items) == 0 && !o.closed {
+	for (len(o.items) == 0 || o.taken) && !o.closed {
 		o.moved.Wait()
 	}
+	return o.takeAll()
+}
+
+// tryTake is take if there is something to write and nobody writes, and otherwise
+// returns nil: whoever writes takes the rest, too.
+func (o *outbox) tryTake() []item {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.items) == 0 || o.taken {
+		return nil
+	}
+	return o.takeAll()
+}
+
+func (o *outbox) takeAll() []item {
+	if o.closed {
+		return nil
+	}
 	items := o.items
-	clear(written)
-	o.items = written[:0]
+	o.items, o.spare, o.taken = o.spare, nil, true
 	return items
+}
+
+// done says that what was taken is written.
+func (o *outbox) done(items []item) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, i := range items {
+		o.size -= i.size
+	}
+	clear(items)
+	o.spare, o.taken = items[:0], false
+	o.moved.Broadcast()
 }
 
 // waitBelow blocks until at most bound bytes wait, or the outbox is closed.
