@@ -19,6 +19,7 @@ build: ## build the command, bin/farewell
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
+	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 
 lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }

@@ -220,6 +220,12 @@ func (o *Orchestrator) Shutdown(ctx context.Context, command Command) (*Report, 
 // Done returns a channel that is closed when the report is final.
 func (o *Orchestrator) Done() <-chan struct{} { return o.done }
 
+// Alarm returns how long a shutdown may take.
+func (o *Orchestrator) Alarm() time.Duration { return o.alarm }
+
+// Polite returns how long after the request what still runs is insisted upon.
+func (o *Orchestrator) Polite() time.Duration { return o.polite }
+
 // State returns the machine's state.
 func (o *Orchestrator) State() State { return o.machine.State() }
 

@@ -89,8 +89,7 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Alarm: config.Alarm, InsistAfter: config.InsistAfter,
-		Node: view{n}, Log: shown, Token: token, Logger: config.Logger.With("room", "ui"),
+		Orchestrator: n.orchestrator, Node: view{n}, Log: shown, Token: token, Logger: config.Logger.With("room", "ui"),
 	})
 	if err != nil {
 		return nil, err

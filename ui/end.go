@@ -74,7 +74,7 @@ func (g *Gateway) newGoodbye(report *fsm.Report) *goodbye {
 // leave takes the last steps.
 func (g *Gateway) leave(ctx context.Context, report *fsm.Report) *End {
 	began := time.Now()
-	deadline := budget(report, g.alarm, began)
+	deadline := budget(report, g.orchestrator.Alarm(), began)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	g.closeDoor()

@@ -123,9 +123,7 @@ func newFixture(t testing.TB, node ui.Node, config fsm.Config) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := ui.New(ui.Config{
-		Orchestrator: o, Alarm: config.Alarm, InsistAfter: config.InsistAfter, Node: node, Logger: config.Logger,
-	})
+	g, err := ui.New(ui.Config{Orchestrator: o, Node: node, Logger: config.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}

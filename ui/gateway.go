@@ -22,8 +22,6 @@ const Subprotocol = wire.Subprotocol
 type Config struct {
 	// Orchestrator is what the gateway watches and asks. It must not be nil.
 	Orchestrator *fsm.Orchestrator
-	// Alarm and InsistAfter are those of the orchestrator, with the same defaults.
-	Alarm, InsistAfter time.Duration
 	// Node is what UIs are shown of the node; nil in a process that is none.
 	Node Node
 	// Log is what UIs are shown of the log, if it is not nil.
@@ -41,18 +39,17 @@ type Config struct {
 
 // Gateway serves UIs. All its methods are safe for concurrent use.
 type Gateway struct {
-	orchestrator       *fsm.Orchestrator
-	alarm, insistAfter time.Duration
-	node               Node
-	log                *LogHandler
-	token              string
-	logger             *slog.Logger
-	limits             limits
-	began              time.Time
-	listener           net.Listener // nil without Listen
-	closeListener      func() error
-	uisGone            sync.WaitGroup
-	answered, told     atomic.Int64
+	orchestrator   *fsm.Orchestrator
+	node           Node
+	log            *LogHandler
+	token          string
+	logger         *slog.Logger
+	limits         limits
+	began          time.Time
+	listener       net.Listener // nil without Listen
+	closeListener  func() error
+	uisGone        sync.WaitGroup
+	answered, told atomic.Int64
 
 	mu          sync.Mutex
 	reserved    int // connected, or in the handshake
@@ -76,8 +73,7 @@ func New(config Config) (*Gateway, error) {
 		return nil, fmt.Errorf("ui: config: the token has %d characters, and needs %d", n, minToken)
 	}
 	g := &Gateway{
-		orchestrator: config.Orchestrator, alarm: config.Alarm, insistAfter: config.InsistAfter,
-		node: config.Node, log: config.Log, token: config.Token, logger: config.Logger,
+		orchestrator: config.Orchestrator, node: config.Node, log: config.Log, token: config.Token, logger: config.Logger,
 		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
 		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected, statusCache: &statusCache{},
 	}
@@ -92,12 +88,6 @@ func New(config Config) (*Gateway, error) {
 	}
 	if g.logger == nil {
 		g.logger = slog.Default()
-	}
-	if g.alarm == 0 {
-		g.alarm = fsm.DefaultAlarm
-	}
-	if g.insistAfter == 0 {
-		g.insistAfter = g.alarm - g.alarm/5
 	}
 	return g, nil
 }

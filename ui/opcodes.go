@@ -86,7 +86,7 @@ func (c *conn) watch(m wire.Message) (any, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.reply(m, watchPayload{
-		g.orchestrator.State(), Millis(g.alarm), Millis(g.insistAfter), append([]logPayload{}, g.lastLines...),
+		g.orchestrator.State(), Millis(g.orchestrator.Alarm()), Millis(g.orchestrator.Polite()), append([]logPayload{}, g.lastLines...),
 	})
 	if c.watching {
 		return nil, nil

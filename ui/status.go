@@ -77,7 +77,7 @@ func (g *Gateway) statusAnswer() json.RawMessage {
 
 func (g *Gateway) status(now time.Time, uis int) Status {
 	s := Status{
-		Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.alarm), InsistAfter: Millis(g.insistAfter),
+		Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.orchestrator.Alarm()), InsistAfter: Millis(g.orchestrator.Polite()),
 		UIs: uis, Report: g.orchestrator.Report(),
 	}
 	if _, none := g.node.(noNode); !none {
