@@ -59,6 +59,7 @@ const (
 	lateOver               // the time of those who started late is over
 	alarmFired
 	forced
+	sampledLate // means nothing to the core
 )
 
 // effect is an event to record. Those of kind Started and Insisted also say

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,7 +120,7 @@ func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	return fmt.Sprint(err)
+	return cmp.Or(fmt.Sprint(err), "(no text)") // which is still an error when it is read back
 }
 
 func textError(text string) error {

@@ -118,7 +118,13 @@ func (o *Orchestrator) Events(ctx context.Context) iter.Seq[Event] {
 
 // LogEvents writes every event to logger, or to the one of [Config] if that is
 // nil, as [Orchestrator.Events] yields them: it blocks until the machine is
-// terminated or ctx is cancelled. Call it as go o.LogEvents(ctx, logger).
+// terminated or ctx is cancelled. A main that exits after Wait waits for it too,
+// or the last lines are lost:
+//
+//	var logged sync.WaitGroup
+//	logged.Go(func() { o.LogEvents(ctx, logger) })
+//	report, err := o.Wait(ctx)
+//	logged.Wait()
 func (o *Orchestrator) LogEvents(ctx context.Context, logger *slog.Logger) {
 	logger = cmp.Or(logger, o.logger)
 	for e := range o.Events(ctx) {

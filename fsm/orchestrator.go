@@ -70,7 +70,8 @@ type Orchestrator struct {
 	timers     []*time.Timer
 	final      *Report
 
-	profileCost atomic.Int64 // of the last goroutine profile, in ns; 0 before there is one
+	profile     func() map[string]string // labelledStacks, but in a test of a slow one
+	profileCost atomic.Int64             // of the last goroutine profile, in ns; 0 before there is one
 }
 
 // group is a context that many components share, and when its time is up.
@@ -105,6 +106,7 @@ func New(config Config) (*Orchestrator, error) {
 	return &Orchestrator{
 		alarm: alarm, polite: polite, logger: cmp.Or(config.Logger, slog.Default()),
 		done: make(chan struct{}), machine: NewMachine(), core: core{graph: &graph{}}, index: map[ID]int{},
+		profile: labelledStacks,
 	}, nil
 }
 
@@ -190,14 +192,18 @@ func (o *Orchestrator) Request(command Command) bool {
 // Force ends the shutdown now: what a second signal does. The machine takes the
 // Timeout edge, nothing is waited for, and what still runs is reported as hung.
 // In [Running] it is a request first, and no component is told anything. It
-// reports whether it ended the shutdown. It takes as long as a goroutine profile.
+// reports whether it ended the shutdown. It first takes a goroutine profile, to
+// say where the components hang, and waits 50 ms for that at most.
 func (o *Orchestrator) Force(command Command) bool {
-	return o.call(&message{input: input{kind: forced}, command: &command, stacks: o.sampleStacks()})
+	stacks, _ := o.stacksWithin(forcePatience)
+	return o.call(&message{input: input{kind: forced}, command: &command, stacks: stacks})
 }
 
 // Wait blocks until the machine is terminated and returns the final report, the
 // same one to every caller; or an error that wraps ctx's cause when ctx ends
-// first, which harms nobody else. It does not ask for a shutdown.
+// first, which harms nobody else. It does not ask for a shutdown. What is being
+// shut down must not wait: a handler of a registered http.Server that did would
+// wait for itself until it is insisted upon. There, call Request alone.
 func (o *Orchestrator) Wait(ctx context.Context) (*Report, error) {
 	select {
 	case <-o.done:
@@ -211,7 +217,8 @@ func (o *Orchestrator) Wait(ctx context.Context) (*Report, error) {
 	return o.final, nil
 }
 
-// Shutdown is [Orchestrator.Request] and [Orchestrator.Wait].
+// Shutdown is [Orchestrator.Request] and [Orchestrator.Wait], with what is said
+// there of those who must not wait.
 func (o *Orchestrator) Shutdown(ctx context.Context, command Command) (*Report, error) {
 	o.Request(command)
 	return o.Wait(ctx)

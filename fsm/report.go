@@ -83,7 +83,9 @@ func (o *Orchestrator) report(now time.Time) *Report {
 	if r.State != Running {
 		r.Command, r.Took = *o.command, now.Sub(o.began)
 	}
-	r.Events, _ = o.log.after(0)
+	if r.Events, _ = o.log.after(0); r.Events == nil {
+		r.Events = []Event{}
+	}
 	for i := range o.components {
 		r.Components = append(r.Components, o.componentReport(i, now))
 	}
@@ -178,7 +180,8 @@ func (l *ComponentReport) Unwrap() error {
 
 // Err returns nil exactly if the exit code is 0. Otherwise it joins [ErrForced]
 // or [ErrAlarm], the [*ComponentReport] of each component that did not leave
-// politely, and the command's error; errors.Is and errors.As find them all.
+// politely, and the command's error; errors.Is and errors.As find them all. It
+// means nothing before the report is final.
 func (r *Report) Err() error {
 	var errs []error
 	switch {
@@ -193,10 +196,20 @@ func (r *Report) Err() error {
 	return errors.Join(append(errs, r.Command.Err)...)
 }
 
+// standing says where the shutdown stands, and since when or how it came there.
+func (r *Report) standing() string {
+	switch r.State {
+	case Running:
+		return r.State.String()
+	case Terminated:
+		return fmt.Sprintf("%s by %s after %s", r.State, r.Edge.On, round(r.Took))
+	}
+	return fmt.Sprintf("%s for %s", r.State, round(r.Took))
+}
+
 // Summary returns the report in one line, for logs.
 func (r *Report) Summary() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "shutdown (%s) %s by %s after %s: ", said(r.Command.Reason), r.State, r.Edge.On, round(r.Took))
+	var counts []string
 	for u := range Outcome(len(outcomeNames)) {
 		var ids []string
 		for _, l := range r.Components {
@@ -207,19 +220,27 @@ func (r *Report) Summary() string {
 		switch {
 		case len(ids) == 0:
 		case u == OutcomeAcked:
-			fmt.Fprintf(&b, "%d acked; ", len(ids))
+			counts = append(counts, fmt.Sprintf("%d acked", len(ids)))
 		default:
-			fmt.Fprintf(&b, "%d %s: %s; ", len(ids), u, strings.Join(ids, ", "))
+			counts = append(counts, fmt.Sprintf("%d %s: %s", len(ids), u, strings.Join(ids, ", ")))
 		}
 	}
-	fmt.Fprintf(&b, "exit code %d", r.ExitCode())
-	return b.String()
+	text := r.standing()
+	if r.State != Running {
+		text = fmt.Sprintf("shutdown (%s) %s", said(r.Command.Reason), text)
+	}
+	if r.State == Terminated {
+		counts = append(counts, fmt.Sprintf("exit code %d", r.ExitCode()))
+	}
+	return strings.TrimSuffix(text+": "+strings.Join(counts, "; "), ": ")
 }
 
 // String returns the report as a table for people, with the stacks below it.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Shutdown requested by %s: %s\n", said(r.Command.By), said(r.Command.Reason))
+	if r.State != Running {
+		fmt.Fprintf(&b, "Shutdown requested by %s: %s\n", said(r.Command.By), said(r.Command.Reason))
+	}
 	if r.ForcedBy != nil {
 		fmt.Fprintf(&b, "Forced by %s: %s\n", said(r.ForcedBy.By), said(r.ForcedBy.Reason))
 	}
@@ -230,11 +251,11 @@ func (r *Report) String() string {
 			plain(string(l.ID)), l.Outcome, round(l.Waited), l.waitedOn(), round(l.Ran), l.remarks())
 	}
 	_ = w.Flush() // a strings.Builder does not fail
+	b.WriteString(r.standing())
 	if r.State == Terminated {
-		fmt.Fprintf(&b, "%s by %s after %s; exit code %d\n", r.State, r.Edge.On, round(r.Took), r.ExitCode())
-	} else {
-		fmt.Fprintf(&b, "%s for %s\n", r.State, round(r.Took))
+		fmt.Fprintf(&b, "; exit code %d", r.ExitCode())
 	}
+	b.WriteString("\n")
 	for _, l := range r.Components {
 		if l.Stack != "" {
 			fmt.Fprintf(&b, "\n%s %s:\n%s", plain(string(l.ID)), l.Outcome, l.Stack)

@@ -113,7 +113,7 @@ func (o *Orchestrator) begin(command *Command, now time.Time) {
 	// request, withdrawn and the end, with room for a force; two for each component
 	o.log.reserve(2*len(o.components) + 4)
 	o.after(o.alarm, func() { o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()}) })
-	o.after(o.polite, func() { o.tell(&message{input: input{kind: politeOver}, stacks: o.sampleStacks()}) })
+	o.after(o.polite, func() { o.timeUp(politeOver) })
 	if slices.Contains(o.core.graph.quiesces, true) {
 		o.quiescing = newGroup(o.base, now.Add(o.polite/10))
 		o.after(o.polite/10, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
@@ -140,9 +140,18 @@ func (o *Orchestrator) endPolite(now time.Time) {
 func (o *Orchestrator) armLate(now time.Time) {
 	late := func(n node) bool { return n.phase == running && !n.insisted }
 	if slices.ContainsFunc(o.core.nodes, late) {
-		o.after(o.tooLate.until.Sub(now), func() {
-			o.tell(&message{input: input{kind: lateOver}, stacks: o.sampleStacks()})
-		})
+		o.after(o.tooLate.until.Sub(now), func() { o.timeUp(lateOver) })
+	}
+}
+
+// timeUp tells the core that a time is over, with the stacks of those who hang.
+// They are sampled first, while nobody has been cancelled; but in a process with
+// a great many goroutines that takes long, and the insisting must not be late.
+func (o *Orchestrator) timeUp(kind inputKind) {
+	stacks, later := o.stacksWithin(time.Until(o.began.Add(o.alarm)) / 10)
+	o.tell(&message{input: input{kind: kind}, stacks: stacks})
+	if later != nil {
+		o.tell(&message{input: input{kind: sampledLate}, stacks: <-later})
 	}
 }
 
@@ -245,11 +254,17 @@ func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind)
 }
 
 // recovered makes the error of a panic; recover() returns nil only for Goexit.
-// It is logged before the ack, so that the end of the process cannot lose it.
+// It is logged before the ack, so that the end of the process cannot lose it; but
+// a log that is stuck, or a value that cannot be printed, does not keep the ack.
 func (o *Orchestrator) recovered(c *component, value any) *PanicError {
 	stack := debug.Stack()
 	err := &PanicError{Value: value, Stack: stack[:min(len(stack), maxStack)]}
-	o.logger.Error("fsm: component panicked", "id", string(c.id), "error", err, "stack", string(err.Stack))
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		o.logger.Error("fsm: component panicked", "id", string(c.id), "error", err, "stack", string(err.Stack))
+	}()
+	receiveWithin(o.polite/10, logged)
 	return err
 }
 

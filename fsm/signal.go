@@ -10,7 +10,8 @@ import (
 // HandleSignals makes the first of the given signals, or of SIGINT and SIGTERM
 // if none are given, request a shutdown, and the next one force it. The first
 // never forces, even if somebody else has asked for a shutdown before. Until
-// stop is called the process does not die of them. It does not block; its
+// stop is called the process does not die of them, not even after the end: a
+// main that has more to do after Wait calls stop first. It does not block; its
 // goroutine ends with stop, which waits for it and can be called repeatedly.
 func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
 	if len(signals) == 0 {

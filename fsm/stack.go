@@ -18,6 +18,8 @@ const (
 	// alarm at nearly the same moment, and goroutines are fewer than fewGoroutines.
 	cheapProfile  = time.Millisecond
 	fewGoroutines = 4000
+	// forcePatience is what a force waits for a profile: somebody waits for it.
+	forcePatience = 50 * time.Millisecond
 )
 
 // sampleStacks returns the stacks of the goroutines that carry a component's
@@ -30,9 +32,31 @@ func (o *Orchestrator) sampleStacks() map[string]string {
 		return nil
 	}
 	begun := time.Now()
-	stacks := labelledStacks()
+	stacks := o.profile()
 	o.profileCost.Store(int64(max(time.Since(begun), 1)))
 	return stacks
+}
+
+// stacksWithin is sampleStacks if that is done in time, and else where its result
+// comes later.
+func (o *Orchestrator) stacksWithin(d time.Duration) (stacks map[string]string, later <-chan map[string]string) {
+	sampled := make(chan map[string]string, 1)
+	go func() { sampled <- o.sampleStacks() }()
+	if stacks, ok := receiveWithin(d, sampled); ok {
+		return stacks, nil
+	}
+	return nil, sampled
+}
+
+func receiveWithin[T any](d time.Duration, from <-chan T) (value T, ok bool) {
+	patience := time.NewTimer(d)
+	defer patience.Stop()
+	select {
+	case value = <-from:
+		return value, true
+	case <-patience.C:
+		return value, false
+	}
 }
 
 // alarmStacks is sampleStacks if that can be expected to be cheap. It does not
