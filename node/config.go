@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,11 @@ func (c Config) check() error {
 	if _, err := fsm.New(fsm.Config{Alarm: c.Alarm, InsistAfter: c.InsistAfter}); err != nil {
 		return err
 	}
+	for i, d := range c.Neighbors {
+		if slices.ContainsFunc(c.Neighbors[:i], func(other neighborhood.Descriptor) bool { return other.Key == d.Key }) {
+			return fmt.Errorf("neighbor %s is named twice", d.Key)
+		}
+	}
 	if c.Listen == "" {
 		if c.Advertise != "" {
 			return errors.New("an address to advertise needs one to listen on")
@@ -86,14 +92,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// advertised returns the address that others dial, as IP:port, given where the node listens.
-func (c Config) advertised(listening net.Addr) (string, error) {
+// resolveAdvertised returns the address that others dial as IP:port; "" if that is where the node listens.
+func (c Config) resolveAdvertised() (string, error) {
 	if c.Advertise == "" {
-		return listening.String(), nil
+		return "", nil
 	}
 	address, err := net.ResolveTCPAddr("tcp", c.Advertise)
 	if err != nil {
 		return "", fmt.Errorf("node: advertise: %w", err)
 	}
 	return address.String(), nil
+}
+
+// tryListen binds the address for neighbors for a moment.
+func (c Config) tryListen() error {
+	if c.Listen == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return listener.Close()
 }

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,9 @@ const (
 type Node struct {
 	config       Config
 	key          identity.PublicKey
+	advertised   string       // where others dial, if that is not where the pool listens
+	log          *logWriter   // whom all lines are left to
+	story        *slog.Logger // for what UIs are told anyway, and need not see in the log
 	orchestrator *fsm.Orchestrator
 	neighborhood *neighborhood.Neighborhood
 	pool         *streams.Pool
@@ -59,44 +64,83 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	shown := ui.NewLogHandler(config.Logger.Handler())
-	config.Logger = slog.New(shown)
-	n := &Node{config: config, changed: make(chan struct{}, 1), gone: make(chan struct{})}
-	id, err := loadIdentity(config.KeyFile)
-	if err != nil {
-		return nil, err
-	}
-	n.key = id.PublicKey()
-	token, err := loadToken(config.UIToken)
-	if err != nil {
+	n := &Node{changed: make(chan struct{}, 1), gone: make(chan struct{}), log: newLogWriter()}
+	written := queued{config.Logger.Handler(), n.log}
+	shown := ui.NewLogHandler(written)
+	n.story, config.Logger = slog.New(written), slog.New(shown)
+	n.config = config
+	var err error
+	if n.advertised, err = config.resolveAdvertised(); err != nil {
 		return nil, err
 	}
 	n.orchestrator, err = fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
 	if err != nil {
 		return nil, err
 	}
-	n.neighborhood, err = neighborhood.New(neighborhood.Config{
-		Identity: id, Neighbors: config.Neighbors, Changed: n.neighborhoodChanged,
-		Logger: config.Logger.With("room", "neighborhood"),
-	})
-	if err != nil {
+	if err := n.openUI(shown); err != nil {
 		return nil, err
 	}
-	n.pool, err = streams.New(streams.Config{
-		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Logger: config.Logger.With("room", "streams"),
-	})
-	if err != nil {
+	if err := n.makeRooms(); err != nil {
+		n.closeUI()
 		return nil, err
+	}
+	return n, nil
+}
+
+// openUI binds the UI's port, which nobody serves before start.
+func (n *Node) openUI(shown *ui.LogHandler) error {
+	token, err := loadToken(n.config.UIToken)
+	if err != nil {
+		return err
 	}
 	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Node: view{n}, Log: shown, Token: token, Logger: config.Logger.With("room", "ui"),
+		Orchestrator: n.orchestrator, Node: view{n}, Log: shown, Token: token, Logger: n.config.Logger.With("room", "ui"),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	n.uiAddress, err = n.gateway.Listen(config.UI) // last: a port is the one thing that would have to be given back
-	return n, err
+	n.uiAddress, err = n.gateway.Listen(n.config.UI)
+	return err
 }
+
+// closeUI gives the port back.
+func (n *Node) closeUI() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _ = n.gateway.Run(ctx) // closes everything, and says that ctx has ended
+}
+
+// makeRooms makes what meets the neighbors. A port that is in use, or a file that is not right, shows here, before
+// anything has begun.
+func (n *Node) makeRooms() error {
+	if err := n.config.tryListen(); err != nil {
+		return err
+	}
+	id, err := loadIdentity(n.config.KeyFile)
+	if err != nil {
+		return err
+	}
+	n.key = id.PublicKey()
+	n.neighborhood, err = neighborhood.New(neighborhood.Config{
+		Identity: id, Neighbors: n.config.Neighbors, Changed: n.neighborhoodChanged,
+		Logger: n.config.Logger.With("room", "neighborhood"),
+	})
+	if errors.Is(err, neighborhood.ErrConfig) {
+		return fmt.Errorf("node: %w: %w", ErrConfig, err)
+	}
+	if err != nil {
+		return err
+	}
+	n.pool, err = streams.New(streams.Config{
+		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Linger: n.orchestrator.Polite() / lingerShare,
+		Logger: n.config.Logger.With("room", "streams"),
+	})
+	return err
+}
+
+// lingerShare is the part of the polite time that a stream is given to end once it is being closed: a peer that does
+// not read must not keep the streams until they are insisted upon.
+const lingerShare = 4
 
 // start sets the rooms going.
 func (n *Node) start() (*Node, error) {
@@ -104,6 +148,7 @@ func (n *Node) start() (*Node, error) {
 		n.config.Logger.Warn("other users of this machine can reach the UI: a token file or a Unix socket keeps them out",
 			"room", "node", "ui", n.UI())
 	}
+	go n.log.run()
 	go n.live(n.orchestrator.HandleSignals())
 	err := n.open()
 	if err != nil && n.orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err}) {
@@ -142,9 +187,7 @@ func (n *Node) open() error {
 		if err != nil {
 			return err
 		}
-		if address, err = n.config.advertised(listening); err != nil {
-			return err
-		}
+		address = cmp.Or(n.advertised, listening.String())
 	}
 	if err := n.neighborhood.Start(network{n.pool}, address); err != nil {
 		return err
@@ -191,19 +234,14 @@ func (n *Node) live(stopSignals func()) {
 	defer close(n.gone)
 	defer stopSignals()
 	go n.tellUIs()
-	logged := make(chan struct{})
-	go func() {
-		defer close(logged)
-		n.orchestrator.LogEvents(context.Background(), n.config.Logger.With("room", "fsm"))
-		n.config.Logger.Info(n.orchestrator.Report().Summary(), "room", "node")
-	}()
+	var told sync.WaitGroup
+	told.Go(func() { n.orchestrator.LogEvents(context.Background(), n.story.With("room", "fsm")) })
 	if _, err := n.gateway.Run(context.Background()); err != nil {
-		n.config.Logger.Error("gateway ended", "room", "node", "error", err)
+		n.story.Error("gateway ended", "room", "node", "error", err)
 	}
-	select {
-	case <-logged:
-	case <-time.After(logTime): // whoever should read the log does not: that is no reason to stay
-	}
+	told.Wait() // it does not wait for whoever reads the log
+	n.story.Info(n.orchestrator.Report().Summary(), "room", "node")
+	n.log.flush(logTime)
 }
 
 // Orchestrator returns what owns the shutdown: to register components, to ask for it, to follow it.

@@ -117,6 +117,39 @@ func TestTwoNodesMeetAndPart(t *testing.T) {
 	ask(t, first, not(lists(second)))
 }
 
+// stuck is a log that nobody reads.
+type stuck struct {
+	slog.Handler
+	release chan struct{}
+}
+
+func (s stuck) Handle(context.Context, slog.Record) error { <-s.release; return nil }
+
+func (s stuck) WithAttrs([]slog.Attr) slog.Handler { return s }
+
+// Whoever should read the log does not: the node says its farewells all the same, answers, and is gone in time.
+func TestStuckLogHoldsNothingUp(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	first := start(t, quiet(t))
+	config := quiet(t)
+	config.Logger = slog.New(stuck{slog.DiscardHandler, release})
+	descriptor, _ := first.Descriptor()
+	parsed, err := neighborhood.ParseDescriptor(descriptor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Neighbors = []neighborhood.Descriptor{parsed}
+	second := start(t, config)
+	ask(t, first, lists(second))
+	ask(t, second, lists(first))
+	second.Orchestrator().Request(fsm.Command{Reason: "a test"})
+	if report := second.Wait(); report.ExitCode() != fsm.ExitOK {
+		t.Errorf("exit code %d\n%s", report.ExitCode(), report)
+	}
+	ask(t, first, not(lists(second)))
+}
+
 func TestUIsHearThatANeighborHasJoined(t *testing.T) {
 	first := start(t, quiet(t))
 	stages := make(chan string, 8)
@@ -211,10 +244,14 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 
 func TestBadConfigurations(t *testing.T) {
 	cases := map[string]func(*node.Config){
-		"negative alarm":             func(c *node.Config) { c.Alarm = -1 },
-		"insist at the alarm":        func(c *node.Config) { c.Alarm, c.InsistAfter = time.Second, time.Second },
-		"listen everywhere":          func(c *node.Config) { c.Listen = ":0" },
-		"listen everywhere, IPv6":    func(c *node.Config) { c.Listen = "[::]:0" },
+		"negative alarm":          func(c *node.Config) { c.Alarm = -1 },
+		"insist at the alarm":     func(c *node.Config) { c.Alarm, c.InsistAfter = time.Second, time.Second },
+		"listen everywhere":       func(c *node.Config) { c.Listen = ":0" },
+		"listen everywhere, IPv6": func(c *node.Config) { c.Listen = "[::]:0" },
+		"a neighbor twice": func(c *node.Config) {
+			d := neighborhood.Descriptor{Address: "192.0.2.1:1"}
+			c.Neighbors = []neighborhood.Descriptor{d, d}
+		},
 		"no port":                    func(c *node.Config) { c.Listen = "127.0.0.1" },
 		"advertise, but not listen":  func(c *node.Config) { c.Listen, c.Advertise = "", "192.0.2.1:1" },
 		"advertise port 0":           func(c *node.Config) { c.Advertise = "192.0.2.1:0" },

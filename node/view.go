@@ -77,8 +77,9 @@ func peersOf(known neighborhood.Snapshot, carried streams.Stats) []ui.Peer {
 	}
 	for _, s := range carried.Streams {
 		peer := at(s.Peer)
-		peer.Connected = !s.Closing
-		peer.Written, peer.Unwritten = s.Traffic.Written, s.Traffic.Unwritten()
+		peer.Connected = peer.Connected || !s.Closing // a stream that is being replaced may still linger
+		peer.Written += s.Traffic.Written
+		peer.Unwritten += s.Traffic.Unwritten()
 	}
 	sorted := make([]ui.Peer, 0, len(peers))
 	for _, key := range slices.SortedFunc(maps.Keys(peers), identity.PublicKey.Compare) {
@@ -112,7 +113,7 @@ func countersOf(gossip neighborhood.Counters, carried streams.Stats) map[string]
 func (v view) Farewells() []ui.Farewell {
 	confirmed := map[identity.PublicKey]bool{}
 	for _, result := range v.node.pool.Results() {
-		confirmed[result.Peer] = result.Outcome == streams.Confirmed
+		confirmed[result.Peer] = confirmed[result.Peer] || result.Outcome == streams.Confirmed
 	}
 	var farewells []ui.Farewell
 	for _, told := range v.node.neighborhood.Withdrawal() {

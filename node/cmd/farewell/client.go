@@ -137,6 +137,7 @@ func newWatch() *cobra.Command {
 		Use:   "watch",
 		Short: "Follow a running node until it has shut down",
 	}, new(where), func(ctx context.Context, c *cobra.Command, node *client.Client) error {
+		fmt.Fprintln(c.ErrOrStderr(), "Following the node until it has shut down; Ctrl-C ends this, and does not harm it.")
 		goodbye, err := node.Watch(ctx, showEvents(c.OutOrStdout()))
 		if err != nil {
 			return err

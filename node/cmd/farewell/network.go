@@ -49,6 +49,7 @@ neighbors saw. Exits with 0 only if all of it was as it should be.`,
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // so that a second Ctrl-C does what it always does
 			show := c.OutOrStdout()
 			if asJSON {
 				show = io.Discard
@@ -84,6 +85,8 @@ type networkResult struct {
 	NaiveMessages int         `json:"naiveMessages"` // that one gossip per removed stream would have cost
 	Kept          []nodeRef   `json:"kept,omitempty"`
 	Problems      []string    `json:"problems"` // empty: all is as it should be
+
+	versionBefore uint64 // of the leaver's record
 }
 
 type nodeRef struct {
@@ -110,12 +113,7 @@ func exhibit(ctx context.Context, out io.Writer, nodes int, keep bool) (result *
 		return nil, err
 	}
 	network := &network{out: out, dir: dir}
-	defer func() {
-		err = errors.Join(err, network.end(keep && err == nil))
-		if err == nil && !keep {
-			err = os.RemoveAll(dir) // on an error, the logs may say why
-		}
-	}()
+	defer func() { err = network.finish(ctx, err, keep) }()
 	fmt.Fprintf(out, "Starting %d nodes on loopback.\n", nodes)
 	if err := network.start(ctx, nodes); err != nil {
 		return nil, err
@@ -134,6 +132,22 @@ func exhibit(ctx context.Context, out io.Writer, nodes int, keep bool) (result *
 		result.Kept = network.refs()
 	}
 	return result, network.show(result)
+}
+
+// finish stops the nodes, or lets them go if all went well and they are to be
+// kept, and tidies up: when all is well, or somebody does not want to know.
+func (n *network) finish(ctx context.Context, err error, keep bool) error {
+	if keep && err == nil {
+		return n.end(true)
+	}
+	err = errors.Join(err, n.end(false))
+	switch {
+	case ctx.Err() != nil:
+		return errors.Join(errors.New("interrupted; the nodes have been shut down"), os.RemoveAll(n.dir))
+	case err != nil:
+		return fmt.Errorf("%w\n(logs are in %s)", err, n.dir)
+	}
+	return os.RemoveAll(n.dir)
 }
 
 // network is the nodes that run, and the connections to their UIs.
@@ -252,8 +266,8 @@ func (n *network) settle(ctx context.Context) error {
 		return err
 	}
 	if !settled {
-		return fmt.Errorf("after %v the nodes are not one settled neighborhood in which one has %d neighbors; logs are in %s",
-			settleTime, fewestNeighbors, n.dir)
+		return fmt.Errorf("after %v the nodes are not one settled neighborhood in which one has %d neighbors",
+			settleTime, fewestNeighbors)
 	}
 	return nil
 }
@@ -326,6 +340,7 @@ func (n *network) leaver() *member {
 func (n *network) farewell(ctx context.Context, result *networkResult) error {
 	leaver := n.leaver()
 	result.Leaver = leaver.ref()
+	result.versionBefore = leaver.status.Node.Version
 	told := neighborsOf(leaver)
 	before := map[string]uint64{}
 	var rest, former []*member
@@ -413,7 +428,8 @@ func (r *networkResult) judge(neighbors int) {
 	problem(r.Messages != neighbors, "the farewell went to %d of %d neighbors", r.Messages, neighbors)
 	for _, s := range r.Neighbors {
 		problem(s.Gossip != 1, "%s received %d gossip messages from the leaver, not 1", s.Key, s.Gossip)
-		problem(s.Version == 0, "%s does not know the leaver's last record", s.Key)
+		problem(s.Version <= r.versionBefore || s.Version != r.Neighbors[0].Version,
+			"%s knows the leaver's record in version %d, which is not its last", s.Key, s.Version)
 		problem(s.LeaverListed != 0, "%s believes that the leaver has %d neighbors", s.Key, s.LeaverListed)
 		problem(s.ListedByUs, "%s still lists the leaver", s.Key)
 		problem(s.Farewell == string(ui.NotReached) || s.Farewell == "none", "%s: farewell %s", s.Key, s.Farewell)
@@ -436,7 +452,11 @@ func (n *network) show(r *networkResult) error {
 		r.Messages, r.NaiveMessages)
 	fmt.Fprintf(n.out, "The leaver's exit code: %d\n", r.ExitCode)
 	for _, ref := range r.Kept {
-		fmt.Fprintf(n.out, "Still running: %s\n  farewell status --ui %s\n  log %s\n", ref.Key, ref.UI, ref.Log)
+		fmt.Fprintf(n.out, "Still running: %[1]s\n  page http://%[2]s/\n  %[3]s status --ui %[2]s\n  %[3]s shutdown --ui %[2]s\n  log %[4]s\n",
+			ref.Key, ref.UI, os.Args[0], ref.Log)
+	}
+	if len(r.Kept) > 0 {
+		fmt.Fprintf(n.out, "Their keys and logs are in %s.\n", n.dir)
 	}
 	for _, problem := range r.Problems {
 		fmt.Fprintln(n.out, "NOT AS IT SHOULD BE:", problem)

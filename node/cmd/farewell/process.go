@@ -96,12 +96,15 @@ func (p *process) detach() error {
 	return err
 }
 
-// stop lets the node see that its parent is gone, and waits until it has left;
-// one that has not after patience is killed, and that is an error.
+// stop lets the node see that its parent is gone, and waits until it has left. It
+// is an error if it does not leave politely; after patience it is killed.
 func (p *process) stop(patience time.Duration) error {
 	_ = p.stdin.Close()
 	select {
 	case <-p.ended:
+		if p.code != exitOK {
+			return fmt.Errorf("node at %s left with exit code %d (see %s)", p.UI, p.code, p.Log)
+		}
 		return nil
 	case <-time.After(patience):
 		p.kill()

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -120,7 +123,12 @@ func defaultKeyFile() (string, error) {
 
 // run runs the node and exits with the code of its report.
 func (f *runFlags) run(c *cobra.Command) error {
+	// Without this the process would die, without a farewell, when whoever reads its log is gone.
+	signal.Ignore(syscall.SIGPIPE)
 	n, err := node.Start(f.node)
+	if errors.Is(err, node.ErrConfig) {
+		return usage(c, err)
+	}
 	if err != nil {
 		return err
 	}
