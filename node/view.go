@@ -27,7 +27,7 @@ func (v view) Graph() string { return v.node.neighborhood.Snapshot().DOT() }
 func (v view) Status() ui.NodeStatus {
 	known, carried := v.node.neighborhood.Snapshot(), v.node.pool.Stats()
 	status := ui.NodeStatus{
-		Key: known.Key.String(), Version: known.Version, Waiting: known.Waiting,
+		Key: known.Key.String(), Version: known.Version, Pending: known.Waiting + len(known.Connecting),
 		Records:  recordsOf(known),
 		Peers:    peersOf(known, carried),
 		Counters: countersOf(known.Counters, carried),

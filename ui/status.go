@@ -93,7 +93,7 @@ type NodeStatus struct {
 	Key        string            `json:"key"`
 	Version    uint64            `json:"version"`            // of its own record
 	LastGossip *Millis           `json:"lastGossipMs"`       // time since gossip was last sent or received; nil if never
-	Waiting    int               `json:"changesWaiting"`     // that gossip has brought, and that are not taken in yet
+	Pending    int               `json:"pending"`            // changes not taken in yet, and Debuts under way
 	Peers      []Peer            `json:"peers"`              // all that were heard of over a stream, former neighbors too
 	Records    []Record          `json:"records"`            // all that are known, its own included
 	Counters   map[string]uint64 `json:"counters,omitempty"` // for people

@@ -273,11 +273,12 @@ func (n *network) settle(ctx context.Context) error {
 }
 
 // silent reports whether nobody has sent or received gossip for a while, or is
-// about to: a change that comes too soon after another waits for up to a second.
+// about to: a change that comes too soon after another waits for up to a second,
+// and on a slow machine a Debut may take as long.
 func (n *network) silent() bool {
 	for _, m := range n.nodes {
 		last := m.status.Node.LastGossip
-		if last == nil || time.Duration(*last) < silence || m.status.Node.Waiting > 0 {
+		if last == nil || time.Duration(*last) < silence || m.status.Node.Pending > 0 {
 			return false
 		}
 	}
