@@ -191,9 +191,12 @@ func (r *run) refuses(m Machine, path []Edge, state, event string) bool {
 	}
 	err := fire(m, event)
 	var panicked *panicError
-	switch now := m.State(); {
-	case errors.As(err, &panicked):
+	if errors.As(err, &panicked) { // it may hold a lock, and State would wait for it
 		return r.fail(path, "%s in state %s: %w", event, state, err)
+	}
+	switch now, unread := stateOf(m); {
+	case unread != nil:
+		return r.fail(path, "%s in state %s: State: %w", event, state, unread)
 	case err == nil:
 		return r.fail(path, "undrawn transition %s", Edge{state, event, now})
 	case now != state:
@@ -207,7 +210,11 @@ func (r *run) check(m Machine, want, after string) bool {
 	if m == nil {
 		m, after = r.fresh(), "the start"
 	}
-	now := m.State()
+	now, err := stateOf(m)
+	if err != nil {
+		r.errs = append(r.errs, fmt.Errorf("fsmtest: after %s: State: %w", after, err))
+		return false
+	}
 	if now != want {
 		r.errs = append(r.errs, fmt.Errorf("fsmtest: after %s: the state is %s, drawn is %s", after, now, want))
 		return false
@@ -240,10 +247,18 @@ type panicError struct{ value any }
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 func fire(m Machine, event string) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &panicError{value}
-		}
-	}()
+	defer recovered(&err)
 	return m.Fire(event)
+}
+
+func stateOf(m Machine) (state string, err error) {
+	defer recovered(&err)
+	return m.State(), nil
+}
+
+// recovered, when deferred, makes an error of a panic.
+func recovered(err *error) {
+	if value := recover(); value != nil {
+		*err = &panicError{value}
+	}
 }

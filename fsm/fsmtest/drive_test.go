@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/farewell-node/farewell/fsm/fsmtest"
@@ -51,6 +52,25 @@ func (m *turnstile) Fire(event string) error {
 		return errors.New("refused, and moved")
 	}
 	return nil
+}
+
+// locked is a turnstile with a lock; a panic of the turnstile leaves it locked.
+type locked struct {
+	*turnstile
+	mu sync.Mutex
+}
+
+func (m *locked) State() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.turnstile.State()
+}
+
+func (m *locked) Fire(event string) error {
+	m.mu.Lock()
+	err := m.turnstile.Fire(event)
+	m.mu.Unlock()
+	return err
 }
 
 func parse(t *testing.T, drawing string) *fsmtest.Diagram {
@@ -130,6 +150,59 @@ func TestDriveFindsWhatIsWrong(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
 		})
+	}
+}
+
+// A machine that panicked is not asked again: it may hold a lock for ever.
+func TestDriveLeavesAMachineThatPanicked(t *testing.T) {
+	_, err := parse(t, turnstileDrawing).Drive(func() fsmtest.Machine {
+		m := newTurnstile()
+		m.table[[2]string{"Broken", "Push"}] = "panic"
+		m.table[[2]string{"Unlocked", "Push"}] = "panic"
+		return &locked{turnstile: m}
+	})
+	for _, want := range []string{
+		"fsmtest: after Locked --Kick--> Broken: Push in state Broken: panic: oh no\n",
+		"fsmtest: after Locked --Coin--> Unlocked: Unlocked --Push--> Locked is drawn, and refused: panic: oh no\n",
+	} {
+		if err == nil || !strings.Contains(err.Error()+"\n", want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+// mute is a turnstile whose State panics in one state, or once it has refused.
+type mute struct {
+	*turnstile
+	in      string
+	refused bool
+}
+
+func (m *mute) State() string {
+	if state := m.turnstile.State(); state != m.in && !m.refused {
+		return state
+	}
+	panic("no word")
+}
+
+func (m *mute) Fire(event string) error {
+	err := m.turnstile.Fire(event)
+	m.refused = m.in == "" && err != nil
+	return err
+}
+
+func TestDriveRecoversAPanicOfState(t *testing.T) {
+	for in, want := range map[string]string{
+		"Locked": "fsmtest: after the start: State: panic: no word\n",
+		"Broken": "fsmtest: after the start and Kick: State: panic: no word\n",
+		"":       "fsmtest: after the start: Push in state Locked: State: panic: no word\n",
+	} {
+		_, err := parse(t, turnstileDrawing).Drive(func() fsmtest.Machine {
+			return &mute{turnstile: newTurnstile(), in: in}
+		})
+		if err == nil || !strings.Contains(err.Error()+"\n", want) {
+			t.Errorf("mute in %q: got %v\nwant %s", in, err, want)
+		}
 	}
 }
 
