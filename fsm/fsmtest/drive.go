@@ -3,6 +3,7 @@ package fsmtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,7 +23,7 @@ type Coverage struct {
 	States, AllStates int // states that the machine was in, of those drawn
 	Edges, AllEdges   int // edges that it took, of those drawn
 	Refused           int // undrawn (state, event) pairs that it refused
-	Paths             int // simple paths from the initial state that it walked
+	Paths             int // simple paths from the initial state that it walked to their ends
 }
 
 func (c Coverage) String() string {
@@ -50,9 +51,11 @@ func (d *Diagram) Test(t testing.TB, fresh func() Machine, also ...string) Cover
 // drawn ones possible. Then every simple path is walked from the initial state,
 // shortest first, up to [MaxPaths]. The error joins all that went wrong, each
 // with the path that led there; a state that no path leads to is one of them. A
-// panic of the machine is too.
+// panic of the machine is too. An edge that fails is reported once, with a
+// shortest path to it, and no path is walked through it any more: what lies
+// behind it may have to wait for the next run.
 func (d *Diagram) Drive(fresh func() Machine, also ...string) (Coverage, error) {
-	r := &run{fresh: fresh, states: map[string]bool{}, edges: map[Edge]bool{}}
+	r := &run{fresh: fresh, states: map[string]bool{}, edges: map[Edge]bool{}, failed: map[Edge]bool{}}
 	r.check(nil, d.Initial, "")
 	shortest, events := d.shortest(), d.Events()
 	for _, event := range also {
@@ -70,13 +73,15 @@ func (d *Diagram) Drive(fresh func() Machine, also ...string) (Coverage, error) 
 			d.pair(r, path, state, event)
 		}
 	}
-	paths := d.Paths(MaxPaths)
-	for _, path := range paths {
-		r.walk(path)
+	walked := 0
+	for _, path := range d.Paths(MaxPaths) {
+		if r.walk(path) != nil {
+			walked++
+		}
 	}
 	return Coverage{
 		States: len(r.states), AllStates: len(d.States), Edges: len(r.edges), AllEdges: len(d.Edges),
-		Refused: r.refused, Paths: len(paths),
+		Refused: r.refused, Paths: walked,
 	}, errors.Join(r.errs...)
 }
 
@@ -143,15 +148,17 @@ func (d *Diagram) pair(r *run, path []Edge, state, event string) {
 	if !r.refuses(r.walk(path), path, state, event) {
 		return
 	}
+	r.refused++
 	for _, e := range d.Edges {
-		if e.From == state { // the refusal has not broken anything
-			m := r.walk(path)
-			if r.refuses(m, path, state, event) {
-				r.step(m, path, e)
-			}
+		// An edge that fails anyway does not say that the refusal has broken it.
+		if e.From != state || r.walk(append(path[:len(path):len(path)], e)) == nil {
+			continue
+		}
+		m := r.walk(path)
+		if !r.refuses(m, path, state, event) || !r.step(m, path, e) {
+			return
 		}
 	}
-	r.refused++
 }
 
 // run collects what machines do.
@@ -159,15 +166,21 @@ type run struct {
 	fresh   func() Machine
 	states  map[string]bool
 	edges   map[Edge]bool
+	failed  map[Edge]bool // in a walk, and reported
 	refused int
 	errs    []error
 }
 
-// walk takes a new machine along a path, and returns it, or nil if it left it.
+// walk takes a new machine along a path, and returns it, or nil if it left the
+// path or the path has an edge that failed before.
 func (r *run) walk(path []Edge) Machine {
+	if slices.ContainsFunc(path, func(e Edge) bool { return r.failed[e] }) {
+		return nil
+	}
 	m := r.fresh()
 	for i, e := range path {
 		if !r.step(m, path[:i], e) {
+			r.failed[e] = true
 			return nil
 		}
 	}

@@ -153,6 +153,69 @@ func TestDriveFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// complete draws n states, with an edge from each to every other but the first.
+func complete(n int) string {
+	drawing := "stateDiagram-v2\n[*] --> S0\n"
+	for from := range n {
+		for to := 1; to < n; to++ {
+			if from != to {
+				drawing += fmt.Sprintf("S%d --> S%d: to%d\n", from, to, to)
+			}
+		}
+	}
+	return drawing
+}
+
+// One wrong edge is one line, however many paths lead through it.
+func TestDriveReportsAnEdgeOnce(t *testing.T) {
+	d := parse(t, complete(6))
+	drive := func(wrong fsmtest.Edge, to string) (fsmtest.Coverage, error) {
+		return d.Drive(func() fsmtest.Machine {
+			m := &turnstile{state: "S0", table: map[[2]string]string{}}
+			for _, e := range d.Edges {
+				m.table[[2]string{e.From, e.On}] = e.To
+			}
+			m.table[[2]string{wrong.From, wrong.On}] = to
+			return m
+		})
+	}
+	wrong := fsmtest.Edge{From: "S2", On: "to4", To: "S4"}
+	all, err := drive(wrong, wrong.To)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]string{
+		"S2, refused": "fsmtest: after S0 --to2--> S2: S2 --to4--> S4 is drawn, and refused: refused, and moved",
+		"S3":          "fsmtest: after S0 --to2--> S2 and to4: the state is S3, drawn is S4",
+		"panic":       "fsmtest: after S0 --to2--> S2: S2 --to4--> S4 is drawn, and refused: panic: oh no",
+	} {
+		coverage, err := drive(wrong, to)
+		if err == nil || err.Error() != want {
+			t.Errorf("to %s: got %v\nwant %s", to, err, want)
+		}
+		if coverage.Edges != all.Edges-1 || coverage.Refused != all.Refused || coverage.Paths >= all.Paths {
+			t.Errorf("to %s: covered %+v, without a fault %+v", to, coverage, all)
+		}
+	}
+}
+
+// A refusal that breaks a machine is one line, and breaks no edge of the others.
+func TestDriveReportsABrokenRefusalOnce(t *testing.T) {
+	coverage, err := parse(t, turnstileDrawing).Drive(func() fsmtest.Machine {
+		m := newTurnstile()
+		m.wedge = true
+		return m
+	})
+	want := "fsmtest: after the start: Locked --Coin--> Unlocked is drawn, and refused: Coin in state Locked\n" +
+		"fsmtest: after Locked --Coin--> Unlocked: Unlocked --Coin--> Unlocked is drawn, and refused: Coin in state Unlocked"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if coverage.Edges != 4 || coverage.Paths != 4 {
+		t.Errorf("covered %+v", coverage)
+	}
+}
+
 // A machine that panicked is not asked again: it may hold a lock for ever.
 func TestDriveLeavesAMachineThatPanicked(t *testing.T) {
 	_, err := parse(t, turnstileDrawing).Drive(func() fsmtest.Machine {
@@ -208,15 +271,7 @@ func TestDriveRecoversAPanicOfState(t *testing.T) {
 
 // In a complete diagram of n states the number of simple paths is known.
 func TestPathsOfACompleteDiagram(t *testing.T) {
-	drawing := "stateDiagram-v2\n[*] --> S0\n"
-	for from := range 5 {
-		for to := range 5 {
-			if from != to && to != 0 {
-				drawing += fmt.Sprintf("S%d --> S%d: to%d\n", from, to, to)
-			}
-		}
-	}
-	d := parse(t, drawing)
+	d := parse(t, complete(5))
 	simple := 0
 	for _, path := range d.Paths(fsmtest.MaxPaths) {
 		visited := map[string]bool{d.Initial: true}
