@@ -51,12 +51,17 @@ func (e *ParseError) Error() string {
 // edges, the initial one first. Whatever else it meets, such as nested states,
 // choices, edges without an event, or two edges for one event in one state, is a
 // [*ParseError].
+//
+// Passed over are empty lines, comments that are lines of their own (%% in
+// Mermaid, // in DOT), Mermaid directives, and what only says how it looks
+// (direction, classDef, class; rankdir, node, edge, graph). A Mermaid event has
+// no ";", "%%" or "-->" in it: two statements in one line are not one event.
 func Parse(text string) (*Diagram, error) {
 	p := &parser{diagram: &Diagram{}}
 	statement := p.begin
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "%%") || strings.HasPrefix(line, "//") {
+		if line == "" {
 			continue
 		}
 		next, why := statement(line)
@@ -80,15 +85,35 @@ type parser struct {
 // statement reads one line and says what reads the next one, or why it cannot.
 type statement func(line string) (next statement, why string)
 
+// begin reads the first line; if that is a comment, it says which head follows.
 func (p *parser) begin(line string) (statement, string) {
+	for _, head := range []statement{p.beginMermaid, p.beginDOT} {
+		if next, why := head(line); why == "" {
+			return next, ""
+		}
+	}
+	return nil, "neither stateDiagram-v2 nor a digraph begins like this"
+}
+
+func (p *parser) beginMermaid(line string) (statement, string) {
 	switch {
+	case mermaidComment.MatchString(line):
+		return p.beginMermaid, ""
 	case line == "stateDiagram-v2":
 		return p.mermaid, ""
+	}
+	return nil, "no stateDiagram-v2 begins like this"
+}
+
+func (p *parser) beginDOT(line string) (statement, string) {
+	switch {
+	case strings.HasPrefix(line, dotComment):
+		return p.beginDOT, ""
 	case dotHead.MatchString(line):
 		p.dot = true
 		return p.dotLine, ""
 	}
-	return nil, "neither stateDiagram-v2 nor a digraph begins like this"
+	return nil, "no digraph begins like this"
 }
 
 func (p *parser) unfinished() string {
@@ -101,13 +126,22 @@ func (p *parser) unfinished() string {
 	return ""
 }
 
-const name = `([\pL\pN_]+)`
+const (
+	name  = `([\pL\pN_]+)`
+	names = name + `(,\s*` + name + `)*`
+
+	dotComment = "//"
+)
 
 var (
 	mermaidInitial = regexp.MustCompile(`^\[\*\]\s*-->\s*` + name + `$`)
 	mermaidFinal   = regexp.MustCompile(`^` + name + `\s*-->\s*\[\*\]$`)
 	mermaidEdge    = regexp.MustCompile(`^` + name + `\s*-->\s*` + name + `\s*:\s*(\S.*)$`)
-	mermaidLooks   = regexp.MustCompile(`^(direction|classDef|class)\s`)
+	// A directive may be followed by a statement, which is not a comment.
+	mermaidComment = regexp.MustCompile(`^%%([^{].*|\{[^%]*\}%%)?$`)
+	mermaidLooks   = regexp.MustCompile(`^(direction\s+(TB|TD|BT|LR|RL)` +
+		`|classDef\s+` + names + `\s+[\w-]+:[\w#.,:() -]+|class\s+` + names + `\s+` + name + `);?$`)
+	mermaidNoEvent = regexp.MustCompile(`;|%%|-->`)
 
 	dotHead  = regexp.MustCompile(`^digraph ` + name + ` \{$`)
 	dotState = regexp.MustCompile(`^` + name + ` \[[^\]]*\];$`)
@@ -129,15 +163,21 @@ func (p *parser) mermaid(line string) (statement, string) {
 		return p.mermaid, ""
 	}
 	if m := mermaidEdge.FindStringSubmatch(line); m != nil {
+		if mermaidNoEvent.MatchString(m[3]) {
+			return nil, "an event with ;, %% or --> in it"
+		}
 		return p.mermaid, p.edge(Edge{From: m[1], On: m[3], To: m[2]})
 	}
-	if mermaidLooks.MatchString(line) {
+	if mermaidComment.MatchString(line) || mermaidLooks.MatchString(line) {
 		return p.mermaid, ""
 	}
 	return nil, "not a part of a flat state diagram with an event on each edge"
 }
 
 func (p *parser) dotLine(line string) (statement, string) {
+	if strings.HasPrefix(line, dotComment) {
+		return p.dotLine, ""
+	}
 	if p.closed {
 		return nil, "something after the end of the digraph"
 	}

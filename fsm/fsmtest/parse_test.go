@@ -2,6 +2,7 @@ package fsmtest_test
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -23,6 +24,10 @@ func TestParseReadsWhatTheTableWrites(t *testing.T) {
 		"DOT, lit":     table.DOT(fsm.AwaitingAcks),
 		"CRLF":         strings.ReplaceAll(table.Mermaid(), "\n", "\r\n"),
 		"comments":     "%% a machine\n\n" + strings.ReplaceAll(table.Mermaid(), "\n", "\n\n%% more\n"),
+		"directive":    "%%{init: {'theme': 'dark'}}%%\n" + table.Mermaid(),
+		"DOT comments": "// a machine\n\n" + strings.ReplaceAll(table.DOT(), "\n", "\n\n// A -> B;\n"),
+		"looks": table.Mermaid() + "direction LR\nclass Running,Withdrawing lit\nclass Running, Terminated lit;\n" +
+			"classDef a,b font-weight:bold, stroke-dasharray: 5 5,fill:rgb(1,2,3);\n",
 	} {
 		got, err := fsmtest.Parse(text)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -50,6 +55,26 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 		mermaid + "state f <<fork>>":    3,
 		mermaid + "A: described":        3,
 		mermaid + "--":                  3,
+		// what looks like something that may be passed over
+		mermaid + "class A --> B: e":         3,
+		mermaid + "class A lit; A --> B: e":  3,
+		mermaid + "classDef A --> B: e":      3,
+		mermaid + "classDef a b:c A --> B:e": 3,
+		mermaid + "classDef a b:c;A-->B:e":   3,
+		mermaid + "direction A --> B: e":     3,
+		mermaid + "direction LR; A --> B: e": 3,
+		mermaid + "direction":                3,
+		mermaid + "// A --> B: e":            3,
+		mermaid + "%%{x}%% A --> B: e":       3,
+		mermaid + "%%{x}%% A --> B: e %%":    3,
+		mermaid + "A --> B: e; B --> C: f":   3,
+		mermaid + "A --> B: e;":              3,
+		mermaid + "A --> B: e %% note":       3,
+		mermaid + "A --> B: e B --> C: f":    3,
+		"// x\n" + mermaid:                   2,
+		"%% x\n" + dot + "}":                 2,
+		dot + "%% x\n}":                      3,
+
 		dot:                             0,
 		"digraph x {\n}":                0,
 		dot + "A -> B [label=\"e\"];":   3,
@@ -78,10 +103,31 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if least, most := arrows(text); len(d.Edges) < least || len(d.Edges) > most {
+			t.Errorf("%d edges of %d to %d arrows", len(d.Edges), least, most)
+		}
 		for _, path := range d.Paths(10) {
 			if path[0].From != d.Initial {
 				t.Errorf("path %v begins elsewhere", path)
 			}
 		}
 	})
+}
+
+// arrows returns how many edges a Mermaid drawing has at least and at most; an
+// arrow with [*] in its line may be none. It knows nothing about DOT.
+func arrows(text string) (least, most int) {
+	if strings.Contains(text, "digraph") {
+		return 0, math.MaxInt
+	}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "%%") || !strings.Contains(line, "-->") {
+			continue
+		}
+		most++
+		if !strings.Contains(line, "[*]") {
+			least++
+		}
+	}
+	return least, most
 }
