@@ -88,6 +88,10 @@ func TestMatrixRefuses(t *testing.T) {
 	if err := m.run(nil, nil); !errors.Is(err, broken) {
 		t.Errorf("Setup's error in a case: %v", err)
 	}
+	nobody := Matrix{Setup: func(r Registrar) error { return r.Register("a", fsm.Func(nil)) }}
+	if _, err := nobody.components(); !errors.Is(err, fsm.ErrInvalid) {
+		t.Errorf("a nil function: %v", err)
+	}
 	m.Config.Alarm = -1
 	if _, err := m.components(); err == nil {
 		t.Error("a bad config")

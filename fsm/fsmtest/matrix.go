@@ -80,10 +80,11 @@ const MaxCases = 10_000
 type Matrix struct {
 	// Setup registers the components, as the program does at its start. It is
 	// called once to learn their IDs and then for every case, each time in a
-	// bubble. Stand-ins take the places of the
-	// components, which may be nil, and are never called; a stand-in for an
-	// [fsm.Quiescer] is one, and quiesces at once. IDs and options must be the
-	// same every time.
+	// bubble. Stand-ins take the places of the components, which are never called;
+	// a stand-in for an [fsm.Quiescer] is one, and quiesces at once. A component
+	// may be nil, so that a test need not make it, although the orchestrator
+	// refuses that; a nil [fsm.Func] is refused here too. IDs and options must be
+	// the same every time.
 	Setup func(r Registrar) error
 	// Config is that of each orchestrator. If it has no Logger, nothing is logged.
 	Config fsm.Config
@@ -230,6 +231,9 @@ type substitute struct {
 }
 
 func (s *substitute) Register(id fsm.ID, component fsm.Component, options ...fsm.Option) error {
+	if f, isFunc := component.(fsm.Func); isFunc && f == nil {
+		return s.o.Register(id, component, options...) // which says why not
+	}
 	s.ids = append(s.ids, id)
 	standIn := fsm.Component(&standIn{s.behaviors[id], s.slow, s.over})
 	if _, quiesces := component.(fsm.Quiescer); quiesces {
