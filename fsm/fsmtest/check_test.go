@@ -110,3 +110,24 @@ func TestMatrixRefuses(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// Between the late insistence and the alarm there must be time, if only 1 ns.
+func TestMatrixNeedsAGap(t *testing.T) {
+	setup := func(r Registrar) error {
+		return errors.Join(r.Register("a", nil), r.Register("b", nil, fsm.After("a")))
+	}
+	for _, alarm := range []time.Duration{25, fsm.DefaultAlarm} {
+		for gap := time.Duration(1); gap < leastGap; gap++ {
+			config := fsm.Config{Alarm: alarm, InsistAfter: alarm - gap}
+			_, err := Matrix{Setup: setup, Config: config}.withDefaults()
+			if err == nil || !strings.HasPrefix(err.Error(), "fsmtest: matrix: insist after ") {
+				t.Errorf("%v before an alarm of %v: %v", gap, alarm, err)
+			}
+		}
+		Matrix{Setup: setup, Config: fsm.Config{Alarm: alarm, InsistAfter: alarm - leastGap}}.Test(t)
+		Matrix{Setup: setup, Config: fsm.Config{Alarm: alarm}}.Test(t)
+	}
+	if _, err := (Matrix{Setup: setup, Config: fsm.Config{Alarm: 20}}).withDefaults(); err == nil {
+		t.Error("an alarm of 20 ns leaves a default gap of 4 ns")
+	}
+}

@@ -70,6 +70,10 @@ func (c Case) String() string {
 // MaxCases is how many combinations a [Matrix] tries if nothing is said.
 const MaxCases = 10_000
 
+// leastGap is how far InsistAfter must be below Alarm, for a fifth of it to be
+// a whole nanosecond.
+const leastGap = 5 * time.Nanosecond
+
 // Matrix shuts a set of components down in every combination of [Behavior], each
 // in a testing/synctest bubble of its own, and checks what the documentation of
 // package fsm promises: the machine is Terminated by the alarm; every component
@@ -87,6 +91,9 @@ type Matrix struct {
 	// the same every time.
 	Setup func(r Registrar) error
 	// Config is that of each orchestrator. If it has no Logger, nothing is logged.
+	// InsistAfter must be at least 5 ns below Alarm: of the time between them a
+	// fifth, in whole nanoseconds, is left to those who start late and are
+	// insisted upon, and without it they race the alarm.
 	Config fsm.Config
 	// MaxCases bounds the number of cases; [MaxCases] if zero. If there are more
 	// combinations, so many of them are drawn at random.
@@ -138,6 +145,11 @@ func (m Matrix) withDefaults() (Matrix, error) {
 	}
 	if m.Config.InsistAfter == 0 {
 		m.Config.InsistAfter = m.Config.Alarm - m.Config.Alarm/5
+	}
+	// What is not below the alarm at all fsm.New refuses.
+	if gap := m.Config.Alarm - m.Config.InsistAfter; gap > 0 && gap < leastGap {
+		return m, fmt.Errorf("fsmtest: matrix: insist after %v is less than %v below the alarm of %v: "+
+			"whoever is insisted upon races the alarm", m.Config.InsistAfter, leastGap, m.Config.Alarm)
 	}
 	if m.Config.Logger == nil {
 		m.Config.Logger = slog.New(slog.DiscardHandler)
