@@ -85,6 +85,12 @@ func (f *runFlags) complete(c *cobra.Command) error {
 		return usage(c, err)
 	}
 	f.node.Logger = logger
+	switch alarm, polite := f.node.Alarm, f.node.InsistAfter; {
+	case alarm <= 0 || polite < 0:
+		return usage(c, fmt.Errorf("--alarm %v, --insist-after %v: a time to leave in is positive", alarm, polite))
+	case polite >= alarm:
+		return usage(c, fmt.Errorf("--insist-after %v is not below --alarm %v", polite, alarm))
+	}
 	if err := f.node.Validate(); err != nil {
 		return usage(c, err)
 	}
