@@ -25,6 +25,9 @@ const (
 	// leastTime is for a machine so loaded that all the time is over before the
 	// last steps begin: the answers go out even so.
 	leastTime = 50 * time.Millisecond
+	// cutTime is the least that UIs have to end once they are cut off: they do so at
+	// once, unless the node blocks.
+	cutTime = 20 * time.Millisecond
 )
 
 // End says how the gateway left.
@@ -82,7 +85,7 @@ func (g *Gateway) leave(ctx context.Context, report *fsm.Report) *End {
 	g.waitForAskers(ctx, began, deadline.Add(-closeTime))
 	g.closeRest(ctx)
 	end := &End{Report: report, Cut: g.present()}
-	g.cut()
+	g.cut(deadline)
 	end.Answered, end.Told, end.Took = int(g.answered.Load()), int(g.told.Load()), time.Since(began)
 	return end
 }
@@ -178,8 +181,10 @@ func (g *Gateway) closeRest(ctx context.Context) {
 	g.wait(ctx, func() bool { return g.present() == 0 })
 }
 
-// cut ends all UIs, and waits until nothing of them runs any more.
-func (g *Gateway) cut() {
+// cut ends all UIs, and waits until nothing of them runs any more. What the node
+// keeps beyond the deadline, and beyond cutTime, is left behind: the process can
+// exit even so.
+func (g *Gateway) cut(deadline time.Time) {
 	g.mu.Lock()
 	g.closed, g.cutOff = true, true
 	rest := slices.Collect(maps.Keys(g.conns))
@@ -187,5 +192,27 @@ func (g *Gateway) cut() {
 	for _, c := range rest {
 		_ = c.ws.Close()
 	}
-	g.uisGone.Wait()
+	if endsWithin(max(time.Until(deadline), cutTime), g.uisGone.Wait) {
+		return
+	}
+	endsWithin(cutTime, func() { // the log may be what blocks
+		g.logger.Warn("ui: UIs were left behind: the node does not answer what they asked", "uis", g.present())
+	})
+}
+
+// endsWithin reports whether f ends in time. If not, it goes on by itself.
+func endsWithin(limit time.Duration, f func()) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

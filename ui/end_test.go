@@ -130,6 +130,46 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// blockedNode blocks where a UI asks it for something.
+type blockedNode struct {
+	node
+	released chan struct{}
+}
+
+func (n *blockedNode) Status() ui.NodeStatus {
+	<-n.released
+	return ui.NodeStatus{}
+}
+
+func TestABlockedNodeDoesNotKeepTheProcess(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(f *fixture)
+		most time.Duration // until Run returns
+	}{
+		{"graceful", func(f *fixture) { f.o.Request(fsm.Command{}) }, time.Second},
+		{"force", func(f *fixture) { f.o.Force(fsm.Command{}) }, 270 * time.Millisecond},
+		{"cancelled", func(f *fixture) { f.interrupt() }, 20 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &blockedNode{released: make(chan struct{})}
+				f := newFixture(t, n, fsm.Config{})
+				defer close(n.released)
+				f.runVirtually()
+				f.connect().send(`{"opcode":"status","contextId":1,"payload":{}}`)
+				synctest.Wait()
+				began := time.Now()
+				test.end(f)
+				<-f.ended
+				if took := time.Since(began); took > test.most {
+					t.Errorf("gone after %v", took)
+				}
+			})
+		})
+	}
+}
+
 // The order that existing UIs need: whoever has the answer finds the listener
 // closed, and its own connection still open.
 func TestTheListenerIsClosedBeforeTheAnswer(t *testing.T) {

@@ -95,11 +95,11 @@ func New(config Config) (*Gateway, error) {
 // Run serves the UIs until the machine is terminated and the last steps are done,
 // and says how it went: from then on the process may exit. If ctx ends before
 // that, it closes everything at once and returns ctx's cause. Everything that
-// the gateway began has ended when it returns. It can be called once.
+// the gateway began has ended when it returns, but for what waits for a [Node]
+// that blocks: that is left behind, and the log says so. It can be called once.
 func (g *Gateway) Run(ctx context.Context) (*End, error) {
 	stop := g.accept()
 	defer stop()
-	defer g.cut()
 	showing, hide := context.WithCancel(ctx)
 	var shown sync.WaitGroup
 	shown.Go(func() { g.forwardLog(showing) })
@@ -108,6 +108,7 @@ func (g *Gateway) Run(ctx context.Context) (*End, error) {
 	g.follow(ctx)
 	report, err := g.orchestrator.Wait(ctx)
 	if err != nil {
+		g.cut(time.Now())
 		return nil, fmt.Errorf("ui: run: %w", context.Cause(ctx))
 	}
 	return g.leave(ctx, report), nil
