@@ -245,7 +245,7 @@ func TestListenRefuses(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, address := range []string{"", "127.0.0.1", "nonsense", "127.0.0.1:99999"} {
+	for _, address := range []string{"", "127.0.0.1", "nonsense", "127.0.0.1:99999", "99999"} {
 		if _, err := g.Listen(address); err == nil {
 			t.Errorf("%q was accepted", address)
 		}
@@ -257,5 +257,17 @@ func TestListenRefuses(t *testing.T) {
 	defer taken.Close()
 	if _, err := g.Listen(taken.Addr().String()); err == nil {
 		t.Error("a port in use was accepted")
+	}
+}
+
+func TestListenTakesABarePort(t *testing.T) {
+	f := newFixture(t, nil, fsm.Config{})
+	address, err := f.gateway.Listen("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.run()
+	if host, _, _ := net.SplitHostPort(address.String()); host != "127.0.0.1" {
+		t.Error(address)
 	}
 }

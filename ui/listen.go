@@ -14,9 +14,10 @@ import (
 var ErrNotLoopback = errors.New("not a loopback address")
 
 // Listen binds the gateway to a TCP address of this machine ("127.0.0.1:5333",
-// "localhost:0", "[::1]:5333"), which every user of the machine can reach, or to a
-// Unix socket ("unix:PATH"), which none but its owner can: its mode is 0600. What
-// is left of a socket that nobody listens on any more is replaced.
+// "localhost:0", "[::1]:5333", or "5333" for a port of 127.0.0.1), which every user
+// of the machine can reach, or to a Unix socket ("unix:PATH"), which none but its
+// owner can: its mode is 0600. What is left of a socket that nobody listens on any
+// more is replaced.
 //
 // It returns the address bound. UIs can connect from then on; they are served as
 // soon as [Gateway.Run] runs. It can be called once, before Run.
@@ -35,6 +36,9 @@ func (g *Gateway) Listen(address string) (net.Addr, error) {
 }
 
 func listenTCP(address string) (net.Listener, error) {
+	if address != "" && strings.Trim(address, "0123456789") == "" { // as clients take it
+		address = net.JoinHostPort("127.0.0.1", address)
+	}
 	resolved, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, err
