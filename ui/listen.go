@@ -22,13 +22,13 @@ var ErrNotLoopback = errors.New("not a loopback address")
 // It returns the address bound. UIs can connect from then on; they are served as
 // soon as [Gateway.Run] runs. It can be called once, before Run.
 func (g *Gateway) Listen(address string) (net.Addr, error) {
-	listen := listenTCP
+	listen, where := listenTCP, address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		listen, address = listenUnix, path
+		listen, where = listenUnix, path
 	}
-	listener, err := listen(address)
+	listener, err := listen(where)
 	if err != nil {
-		return nil, fmt.Errorf("ui: listen on %s: %w", address, err)
+		return nil, fmt.Errorf("ui: listen on %q: %w", address, err)
 	}
 	g.listener = listener
 	g.closeListener = listener.Close
@@ -68,6 +68,9 @@ func (l *unixListener) Close() error {
 // to its place when its mode is right: there is no moment in which others could
 // connect. (The umask belongs to the whole process.)
 func listenUnix(path string) (net.Listener, error) {
+	if path == "" { // which would be the current folder
+		return nil, errors.New("no path after unix:")
+	}
 	if err := makeWay(path); err != nil {
 		return nil, err
 	}

@@ -130,6 +130,13 @@ func TestUnixSocketAndToken(t *testing.T) {
 	}
 }
 
+func TestUnixSocketNeedsAPath(t *testing.T) {
+	_, err := newFixture(t, nil, fsm.Config{}).gateway.Listen("unix:")
+	if err == nil || err.Error() != `ui: listen on "unix:": no path after unix:` {
+		t.Error(err)
+	}
+}
+
 // abandon leaves a socket behind that nobody listens on.
 func abandon(t *testing.T, path string) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
