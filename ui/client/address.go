@@ -18,30 +18,48 @@ type target struct {
 // parseAddress understands a port on loopback, HOST:PORT, a ws or http URL, and
 // unix:PATH.
 func parseAddress(text string) (target, error) {
-	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok && path != "" {
 		return target{"unix", path, "ws://localhost/"}, nil
 	}
-	if port, err := strconv.ParseUint(text, 10, 16); err == nil {
-		text = net.JoinHostPort("127.0.0.1", strconv.FormatUint(port, 10))
+	u, ok := parseURL(text)
+	if !ok {
+		return target{}, fmt.Errorf("client: address %q: %w", text, ErrBadAddress)
 	}
-	if !strings.Contains(text, "://") {
-		if _, _, err := net.SplitHostPort(text); err != nil {
-			return target{}, fmt.Errorf("client: address %q: neither a port, HOST:PORT, a URL nor unix:PATH", text)
+	u.Fragment = ""
+	return target{url: u.String()}, nil
+}
+
+func parseURL(text string) (u *url.URL, ok bool) {
+	isURL := strings.Contains(text, "://")
+	if !isURL {
+		if text != "" && strings.Trim(text, "0123456789") == "" {
+			text = net.JoinHostPort("127.0.0.1", text)
 		}
-		return target{url: "ws://" + text + "/"}, nil
+		text = "ws://" + text + "/"
 	}
 	u, err := url.Parse(text)
-	if err != nil {
-		return target{}, fmt.Errorf("client: address: %w", err)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return nil, false
 	}
 	switch u.Scheme {
+	case "ws", "wss":
 	case "http":
 		u.Scheme = "ws"
 	case "https":
 		u.Scheme = "wss"
+	default:
+		return nil, false
 	}
-	u.Fragment = ""
-	return target{url: u.String()}, nil
+	return u, u.Port() == "" && isURL || hasPort(u.Host)
+}
+
+func hasPort(hostport string) bool {
+	_, text, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
 }
 
 func (t target) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -56,7 +56,7 @@ type Client struct {
 }
 
 // Dial connects to a gateway. The address is a port on loopback ("5333"),
-// HOST:PORT, a ws or http URL, or unix:PATH.
+// HOST:PORT, a ws or http URL, or unix:PATH; anything else is an [ErrBadAddress].
 func Dial(ctx context.Context, address string, options ...Option) (*Client, error) {
 	t, err := parseAddress(address)
 	if err != nil {

@@ -95,10 +95,15 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, address := range []string{"", "70000", "localhost", "http://%zz", "ftp://127.0.0.1:1"} {
-		if c, err := client.Dial(t.Context(), address); err == nil {
-			t.Errorf("%q was accepted", address)
-			c.Close()
+}
+
+func TestBadAddresses(t *testing.T) {
+	for _, address := range []string{
+		"", "0", "70000", "99999999999999999999", "-1", "localhost", "localhost:", "localhost:70000", "localhost:http", ":5333",
+		"::1:5333", "unix:", "http://", "http://%zz", "http://localhost:70000", "ws://me:word@localhost:5333", "ftp://127.0.0.1:1",
+	} {
+		if _, err := client.Dial(t.Context(), address); !errors.Is(err, client.ErrBadAddress) {
+			t.Errorf("%q: %v", address, err)
 		}
 	}
 }

@@ -11,6 +11,7 @@
 // Nothing that a client does, or that happens to it, harms the process at the
 // other end; only Shutdown shuts it down. Every wait has an end: that of ctx, and
 // without a deadline in ctx one of the package's own. Which of the sentinels an
-// error wraps says what to tell a person: [ErrNobodyThere], [ErrWedged], [ErrGone],
-// [ErrRefused], or an [*Error] with which the process has answered.
+// error wraps says what to tell a person: [ErrBadAddress], [ErrNobodyThere],
+// [ErrWedged], [ErrGone], [ErrRefused], or an [*Error] with which the process has
+// answered.
 package client

@@ -8,6 +8,8 @@ import (
 )
 
 var (
+	// ErrBadAddress: nothing can be dialed at such an address.
+	ErrBadAddress = errors.New("not a port from 1 to 65535, HOST:PORT, a ws or http URL, or unix:PATH")
 	// ErrNobodyThere: nothing listens at the address; the process is gone, or
 	// was never there.
 	ErrNobodyThere = errors.New("nobody there")
