@@ -115,7 +115,7 @@ func (t target) open(ctx context.Context) (*websocket.Conn, error) {
 	case isTimeout(ctx, err):
 		return nil, errLate
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return nil, fmt.Errorf("%w: %w", ErrNobodyThere, err)
+		return nil, fmt.Errorf("%w: %w", ErrNobodyThere, dial.Err) // the rest is the address again
 	}
 	return nil, fmt.Errorf("%w: %w", ErrGone, err)
 }

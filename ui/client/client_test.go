@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,8 +210,11 @@ func TestNobodyThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	for _, address := range []string{listener.Addr().String(), "unix:" + t.TempDir() + "/none"} {
-		if _, err := client.Dial(t.Context(), address); !errors.Is(err, client.ErrNobodyThere) {
+	for address, why := range map[string]error{
+		listener.Addr().String(): syscall.ECONNREFUSED, "unix:" + t.TempDir() + "/none": syscall.ENOENT,
+	} {
+		_, err := client.Dial(t.Context(), address)
+		if !errors.Is(err, client.ErrNobodyThere) || !errors.Is(err, why) || strings.Count(err.Error(), address) != 1 {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -255,7 +259,9 @@ func TestWedged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if _, err := client.Dial(soon, listener.Addr().String()); !errors.Is(err, client.ErrWedged) {
+	address := listener.Addr().String()
+	if _, err := client.Dial(soon, address); !errors.Is(err, client.ErrWedged) ||
+		err.Error() != "client: "+address+": no answer in time" {
 		t.Error(err)
 	}
 	c := dial(t, silent(t, func(ws *websocket.Conn) {

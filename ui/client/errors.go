@@ -15,9 +15,9 @@ var (
 	ErrNobodyThere = errors.New("nobody there")
 	// ErrWedged: something listens at the address, or has, but does not answer in
 	// time.
-	ErrWedged = errors.New("no answer in time: it is there, but wedged")
+	ErrWedged = errors.New("no answer in time")
 	// ErrGone: the connection ended before the answer came.
-	ErrGone = errors.New("the connection ended before the answer")
+	ErrGone = errors.New("the connection ended")
 	// ErrRefused: something listens at the address, but does not let this client
 	// in, or does not speak MASQNode-UIv2.
 	ErrRefused = errors.New("refused")
@@ -36,7 +36,13 @@ func isTimeout(ctx context.Context, err error) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-var errLate = fmt.Errorf("%w: %w", ErrWedged, context.DeadlineExceeded)
+// errLate is ErrWedged, and a deadline that was exceeded, which says the same.
+var errLate error = lateError{}
+
+type lateError struct{}
+
+func (lateError) Error() string   { return ErrWedged.Error() }
+func (lateError) Unwrap() []error { return []error{ErrWedged, context.DeadlineExceeded} }
 
 // late says why a wait was given up: somebody cancelled it, or time was over.
 func late(ctx context.Context) error {
