@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,46 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			t.Errorf("%+v, %v", f.end, f.err)
 		}
 		a.expect("cut")
+	})
+}
+
+func TestEverybodyIsToldOnce(t *testing.T) {
+	const watch = `{"opcode":"watch","contextId":2,"payload":{}}`
+	synctest.Test(t, func(t *testing.T) {
+		f := virtual(t, nil, fsm.Config{})
+		ack := f.register("slow")
+		asksAndWatches, asks, watches, neither := f.connect(), f.connect(), f.connect(), f.connect()
+		asksAndWatches.send(watch)
+		watches.send(watch)
+		asksAndWatches.ask()
+		asks.ask()
+		synctest.Wait()
+		ack()
+		synctest.Wait()
+		asks.send(watch) // it knows already how it ended
+		for _, test := range []struct {
+			name string
+			ui   *peer
+			want string
+		}{
+			{"asks and watches", asksAndWatches, "shutdown"},
+			{"asks", asks, "shutdown"},
+			{"watches", watches, "goodbye"},
+			{"neither", neither, "logBroadcast"},
+		} {
+			var told []string
+			for got := test.ui.next(); got != "close 1001"; got = test.ui.next() {
+				if opcode := parseJSON(t, []byte(got))["opcode"].(string); opcode != "watch" && opcode != "event" {
+					told = append(told, opcode)
+				}
+			}
+			if !slices.Equal(told, []string{test.want}) {
+				t.Errorf("a UI that %s was sent %q", test.name, told)
+			}
+		}
+		if end := f.finish(); end.Answered != 2 || end.Told != 2 {
+			t.Errorf("%+v", end)
+		}
 	})
 }
 

@@ -95,7 +95,7 @@ func (c *conn) watch(m wire.Message) (any, error) {
 	for _, i := range g.events {
 		c.out.put(i)
 	}
-	if g.goodbye != nil {
+	if g.goodbye != nil && len(c.asked) == 0 {
 		c.out.put(g.goodbye.forWatchers)
 	}
 	return nil, nil
