@@ -62,8 +62,8 @@ type goodbye struct {
 	forOthers   item   // in words that every UI understands
 }
 
-func (g *Gateway) newGoodbye(report *fsm.Report) *goodbye {
-	payload := wire.JSON(Goodbye{Report: report, Farewells: g.node.Farewells()})
+func (g *Gateway) newGoodbye(report *fsm.Report, farewells []Farewell) *goodbye {
+	payload := wire.JSON(Goodbye{Report: report, Farewells: farewells})
 	words := logPayload{"the process leaves: " + report.Summary(), levelName(slog.LevelWarn)}
 	b := &goodbye{
 		payload:     payload,
@@ -74,6 +74,21 @@ func (g *Gateway) newGoodbye(report *fsm.Report) *goodbye {
 	return b
 }
 
+// farewells are those that the node says it has sent, unless it blocks.
+func (g *Gateway) farewells(limit time.Duration) []Farewell {
+	said := make(chan []Farewell, 1)
+	if endsWithin(limit, func() { said <- g.node.Farewells() }) {
+		return <-said
+	}
+	g.warn("ui: UIs are not told of the farewells: the node does not say how they went")
+	return nil
+}
+
+// warn does not wait for a log that blocks: it may be what the node waits for, too.
+func (g *Gateway) warn(text string, args ...any) {
+	endsWithin(cutTime, func() { g.logger.Warn(text, args...) })
+}
+
 // leave takes the last steps.
 func (g *Gateway) leave(ctx context.Context, report *fsm.Report) *End {
 	began := time.Now()
@@ -81,7 +96,7 @@ func (g *Gateway) leave(ctx context.Context, report *fsm.Report) *End {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	g.closeDoor()
-	g.tell(g.newGoodbye(report))
+	g.tell(g.newGoodbye(report, g.farewells(deadline.Sub(began)/2)))
 	g.waitForAskers(ctx, began, deadline.Add(-closeTime))
 	g.closeRest(ctx)
 	end := &End{Report: report, Cut: g.present()}
@@ -97,7 +112,7 @@ func (g *Gateway) closeDoor() {
 	g.closed = true
 	g.mu.Unlock()
 	if err := g.closeListener(); err != nil && !errors.Is(err, net.ErrClosed) {
-		g.logger.Warn("ui: the listener was not closed", "error", err)
+		g.warn("ui: the listener was not closed", "error", err)
 	}
 }
 
@@ -195,9 +210,7 @@ func (g *Gateway) cut(deadline time.Time) {
 	if endsWithin(max(time.Until(deadline), cutTime), g.uisGone.Wait) {
 		return
 	}
-	endsWithin(cutTime, func() { // the log may be what blocks
-		g.logger.Warn("ui: UIs were left behind: the node does not answer what they asked", "uis", g.present())
-	})
+	g.warn("ui: UIs were left behind: the node does not answer what they asked", "uis", g.present())
 }
 
 // endsWithin reports whether f ends in time. If not, it goes on by itself.

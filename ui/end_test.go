@@ -211,6 +211,35 @@ func TestABlockedNodeDoesNotKeepTheProcess(t *testing.T) {
 	}
 }
 
+// secretiveNode blocks when it is asked how the farewells went.
+type secretiveNode struct {
+	node
+	released chan struct{}
+}
+
+func (n *secretiveNode) Farewells() []ui.Farewell {
+	<-n.released
+	return nil
+}
+
+func TestTheAnswerDoesNotWaitForTheFarewells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &secretiveNode{released: make(chan struct{})}
+		f := newFixture(t, n, fsm.Config{})
+		defer close(n.released)
+		f.runVirtually()
+		a := f.connect()
+		a.ask()
+		if got := a.next(); !strings.Contains(got, `"opcode":"shutdown"`) || strings.Contains(got, "farewells") {
+			t.Error(got)
+		}
+		a.expect("close 1001")
+		if end := f.finish(); end.Took > time.Second {
+			t.Errorf("%+v", end)
+		}
+	})
+}
+
 // The order that existing UIs need: whoever has the answer finds the listener
 // closed, and its own connection still open.
 func TestTheListenerIsClosedBeforeTheAnswer(t *testing.T) {
