@@ -76,6 +76,9 @@ func withClient(
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
 		defer stop()
 		connection, err := to.dial(ctx)
+		if errors.Is(err, client.ErrBadAddress) {
+			return usage(c, fmt.Errorf("--ui: %w", err))
+		}
 		if err != nil {
 			return inPlainWords(to.address, err)
 		}

@@ -658,6 +658,9 @@ func TestBadInput(t *testing.T) {
 		{[]string{"run", "--ui", "127.0.0.1:0", "--key", open}, exitFailed, "accessible to others"},
 		{[]string{"run", "--ui", "127.0.0.1:0", "--key", damaged}, exitFailed, "damaged"},
 		{[]string{"run", "--ui", "127.0.0.1:0", "--key", filepath.Join(dir, "no", "key")}, exitFailed, "no such file"},
+		{[]string{"status", "--ui", "abc"}, exitUsage, "--ui"},
+		{[]string{"status", "--ui", "99999"}, exitUsage, "--ui"},
+		{[]string{"status", "--ui", ""}, exitUsage, "--ui"},
 		{[]string{"status", "--ui", "127.0.0.1:1"}, exitFailed, "no node has its UI at"},
 		{[]string{"watch", "--ui", "127.0.0.1:1"}, exitFailed, "no node has its UI at"},
 	}
