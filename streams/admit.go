@@ -206,7 +206,7 @@ func (p *Pool) uninstall(s *stream) {
 			p.peers[s.peer] = s.previous
 		}
 	}
-	delete(p.live, s)
+	p.unhold(s)
 	close(s.down)
 	close(s.writerEnded)
 	p.total.add(result.Traffic)

@@ -71,6 +71,39 @@ func TestPoolIsFull(t *testing.T) {
 	connect(t, c, a)
 }
 
+// A peer that begins stream after stream and closes none gets no more than its share, and nobody else is turned away.
+func TestReplacedStreamsAreBounded(t *testing.T) {
+	for _, limit := range []int{2, 2 * maxPerPeer} {
+		a := newNode(t, 1, func(c *Config) { c.MaxStreams = limit })
+		share := min(limit, maxPerPeer)
+		for i := range 3 * maxPerPeer {
+			err := connectRaw(t, 2, a).hello(7, uint64(i+1))
+			if i < share && err != nil {
+				t.Fatalf("limit %d: stream %d: %v", limit, i, err)
+			}
+			if i >= share {
+				assertIs(t, err, ErrRejected)
+			}
+			if got := len(a.Stats().Streams); got > share {
+				t.Fatalf("limit %d: %d streams after %d dials", limit, got, i+1)
+			}
+		}
+		if limit > share {
+			connect(t, newNode(t, 3, nil), a)
+		}
+	}
+}
+
+// A full pool has room for a peer that restarted as soon as its former stream is closed.
+func TestRestartedPeerGetsIntoAFullPool(t *testing.T) {
+	a := newNode(t, 1, func(c *Config) { c.MaxStreams = 1 })
+	dialRawAs(t, 2, a, 1, 1)
+	assertIs(t, connectRaw(t, 2, a).hello(2, 1), ErrRejected)
+	assertIs(t, a.untilDown(t, id(2).PublicKey()), ErrReplaced)
+	a.until(t, "room", func() bool { return len(a.Stats().Streams) == 0 })
+	dialRawAs(t, 2, a, 2, 2)
+}
+
 func TestStreamsPerAddress(t *testing.T) {
 	a := newNode(t, 1, func(c *Config) { c.MaxStreamsPerAddress = 2 })
 	for seed := byte(2); seed < 4; seed++ {

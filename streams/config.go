@@ -59,7 +59,7 @@ type Config struct {
 	MaxFrame int // bytes in one frame, sent or received; a peer that announces more is cut off
 	MaxQueue int // bytes accepted by Send and not yet written, per stream; an empty queue takes any one frame
 
-	MaxStreams           int // streams at a time, dialed and accepted
+	MaxStreams           int // streams at a time, dialed and accepted, also those being closed; 8 with one peer
 	MaxStreamsPerAddress int // connections accepted from one IPv4 address or IPv6 /64, handshakes included
 	MaxHandshakes        int // accepted connections whose handshake is under way; more wait in the kernel's backlog
 

@@ -44,6 +44,7 @@ type Pool struct {
 	dialing    map[identity.PublicKey]*dialing
 	peers      map[identity.PublicKey]*stream // the newest, until its PeerDown has returned
 	live       map[*stream]struct{}           // until the socket is closed
+	held       map[identity.PublicKey]int     // how many of those each peer has
 	sources    map[source]int
 	leaving    bool // no arrivals
 	closing    bool // Shutdown was called
@@ -70,6 +71,7 @@ func New(config Config) (*Pool, error) {
 		dialing:    make(map[identity.PublicKey]*dialing),
 		peers:      make(map[identity.PublicKey]*stream),
 		live:       make(map[*stream]struct{}),
+		held:       make(map[identity.PublicKey]int),
 		sources:    make(map[source]int),
 		closed:     make(chan struct{}),
 	}
@@ -149,8 +151,13 @@ func (p *Pool) streamFor(peer identity.PublicKey, frame []byte) (*stream, error)
 	return nil, err
 }
 
+// maxPerPeer is how many streams with one peer there may be at a time: the newest, and those before it that are still
+// being closed. One that comes back again and again without closing its end would otherwise fill the pool alone.
+const maxPerPeer = 8
+
 // install makes s the stream with its peer, unless the one that is there is newer; see hello. It returns the answer to
-// the peer's hello, with a sequence of our own in the order of our decisions.
+// the peer's hello, with a sequence of our own in the order of our decisions. Where there is no room, the older
+// stream is closed all the same, since its peer has given it up: there is room when it comes again.
 func (p *Pool) install(s *stream) hello {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,17 +169,28 @@ func (p *Pool) install(s *stream) hello {
 		answer.verdict = rejectedLeaving
 	case replaces && old.instance == s.instance && old.sequence > s.sequence:
 		answer.verdict = rejectedDuplicate
-	case !replaces && len(p.live) >= p.config.MaxStreams:
-		answer.verdict = rejectedFull
 	default:
 		if replaces {
 			old.replacedBy(s)
 		}
+		if len(p.live) >= p.config.MaxStreams || p.held[s.peer] >= maxPerPeer {
+			answer.verdict = rejectedFull
+			break
+		}
 		s.previous = old
 		p.peers[s.peer] = s
 		p.live[s] = struct{}{}
+		p.held[s.peer]++
 	}
 	return answer
+}
+
+// unhold undoes what install counts. The caller holds the lock.
+func (p *Pool) unhold(s *stream) {
+	delete(p.live, s)
+	if p.held[s.peer]--; p.held[s.peer] == 0 {
+		delete(p.held, s.peer)
+	}
 }
 
 func (p *Pool) nextSequence() uint64 {
@@ -202,7 +220,7 @@ func (p *Pool) forget(s *stream) {
 	p.config.Logger.Debug("stream ended", "result", result)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.live, s)
+	p.unhold(s)
 	p.release(s.source)
 	p.total.add(result.Traffic)
 	if p.closing {
