@@ -58,7 +58,8 @@ func (p *Pool) awaitArrivals(ctx context.Context) error {
 
 // Shutdown closes all streams in parallel: each is flushed, half-closed, read on to the peer's end, and closed. It
 // returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended, and an
-// error names those that did not end well. When ctx ends, what is still open is cut short: its socket is closed at once.
+// error names those that did not end well, if anything had been accepted for them: a stranger that says hello and never
+// closes its end is no failure of ours. When ctx ends, what is still open is cut short: its socket is closed at once.
 // A Handler's call that still runs half a second after that is left behind, and named. Shutdown does what Quiesce does first
 // if that was not called; frames that the Withdrawer sends before it returns are then still flushed. Later calls wait
 // for the first.
@@ -130,12 +131,12 @@ func (p *Pool) busy() []identity.PublicKey {
 // named is how many of possibly thousands of peers an error names.
 const named = 10
 
-// verdict is an error if any stream was cut or reset. It names the first few.
+// verdict is an error if any stream was cut or reset on which we had something to say. It names the first few.
 func (p *Pool) verdict() error {
 	var errs []error
 	failed := 0
 	for _, r := range p.Results() {
-		if r.Outcome != Cut && r.Outcome != Reset {
+		if r.Outcome != Cut && r.Outcome != Reset || r.Traffic.Accepted == 0 {
 			continue
 		}
 		if failed++; failed <= named {

@@ -193,6 +193,9 @@ func TestStalledNeighborHoldsNobodyBack(t *testing.T) {
 func TestOutcomesOfOtherEnds(t *testing.T) {
 	a := newNode(t, 1, nil)
 	polite, killed := dialRaw(t, 2, a), dialRaw(t, 3, a)
+	if err := a.Send(id(3).PublicKey(), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- a.Shutdown(t.Context()) }()
 	for _, peer := range []*rawPeer{polite, killed} {
@@ -243,12 +246,30 @@ func TestPeersHalfCloseIsAnswered(t *testing.T) {
 func TestLingerBoundsTheWait(t *testing.T) {
 	a := newNode(t, 1, func(c *Config) { c.Linger = 20 * time.Millisecond })
 	dialRaw(t, 2, a) // never reads, never closes
+	if err := a.Send(id(2).PublicKey(), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	assertIs(t, a.Shutdown(t.Context()), ErrCut)
+}
+
+// One who has said hello and nothing else, and was told nothing, is in the results but not in the error.
+func TestSilentStrangerIsNoFailure(t *testing.T) {
+	a := newNode(t, 1, func(c *Config) { c.Linger = 20 * time.Millisecond })
+	dialRaw(t, 2, a) // never closes
+	if err := a.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if r := resultsByPeer(a.Pool)[id(2).PublicKey()]; r.Outcome != Cut || r.Err == nil {
+		t.Errorf("result %v", r)
+	}
 }
 
 func TestFloodAfterOurEndIsBounded(t *testing.T) {
 	a := newNode(t, 1, func(c *Config) { c.MaxDrain = 1 << 20 })
 	peer := dialRaw(t, 2, a)
+	if err := a.Send(id(2).PublicKey(), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		frame := append([]byte{0, 0, 0x40, 0}, make([]byte, 0x4000)...)
 		for err := error(nil); err == nil; {
