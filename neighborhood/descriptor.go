@@ -26,8 +26,8 @@ const descriptorScheme = "farewell://"
 // hostName is what RFC 1123 §2.1 lets a host be called, and the underscore that is used nevertheless.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$`)
 
-// ParseDescriptor reads farewell://KEY@HOST:PORT. HOST is a name or an IP address (IPv6 in brackets), PORT a number
-// from 1 to 65535. Errors wrap ErrBadDescriptor.
+// ParseDescriptor reads farewell://KEY@HOST:PORT. HOST is a name or an IP address (IPv6 in brackets, without a zone),
+// PORT a number from 1 to 65535. Errors wrap ErrBadDescriptor.
 func ParseDescriptor(text string) (Descriptor, error) {
 	rest, ok := strings.CutPrefix(text, descriptorScheme)
 	keyText, address, found := strings.Cut(rest, "@")
@@ -53,8 +53,11 @@ func checkAddress(address string) error {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", portText)
 	}
 	ip, err := netip.ParseAddr(host)
-	if err == nil && ip.IsUnspecified() {
+	if err == nil && ip.WithZone("").Unmap().IsUnspecified() {
 		return fmt.Errorf("nobody can dial %s", ip)
+	}
+	if err == nil && ip.Zone() != "" {
+		return fmt.Errorf("the zone of %s means nothing on another machine", ip)
 	}
 	if err != nil && (len(host) > 253 || !hostName.MatchString(host)) {
 		return fmt.Errorf("%q is neither a host name nor an IP address", host)

@@ -183,6 +183,8 @@ func TestDescriptor(t *testing.T) {
 		"farewell://" + key + "@127.0.0.1", "farewell://" + key + "@127.0.0.1:0", "farewell://" + key + "@127.0.0.1:65536",
 		"farewell://" + key + "@:5000", "farewell://" + key + "@0.0.0.0:5000", "farewell://" + key + "@a b:5000",
 		"farewell://" + key + "@host:05", "farewell://" + key + "@host:http", "farewell://" + key + "@127.0.0.1:5000/x",
+		"farewell://" + key + "@[::%lo]:5000", "farewell://" + key + "@[fe80::1%eth0]:5000",
+		"farewell://" + key + "@[::ffff:0.0.0.0]:5000",
 	} {
 		if _, err := ParseDescriptor(bad); !errors.Is(err, ErrBadDescriptor) {
 			t.Errorf("%q: %v", bad, err)

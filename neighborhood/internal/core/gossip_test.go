@@ -533,6 +533,19 @@ func TestStrangersCannotMakeUsDialOurselves(t *testing.T) {
 	}
 }
 
+// A zone hides what an address is from all the questions about it; such an address is not even read from the wire.
+func TestAddressesWithAZoneAreNotDialed(t *testing.T) {
+	s := newStage(t, 0)
+	for _, at := range []string{"[::%lo]:80", "[::1%lo]:80", "[::ffff:127.0.0.1%lo]:80", "[2001:db8::1%x]:80"} {
+		if s.core.mayDial(mustAddrPort(at)) {
+			t.Errorf("%s may be dialed", at)
+		}
+	}
+	if at := "[2001:db8::1]:80"; !s.core.mayDial(mustAddrPort(at)) {
+		t.Errorf("%s may not be dialed", at)
+	}
+}
+
 // A neighbor whose own farewell has not reached us is dropped on hearsay: its signature says it as well.
 func TestAFarewellHeardFromOthersCounts(t *testing.T) {
 	s := newStage(t, 20*time.Millisecond)

@@ -136,10 +136,11 @@ func (c *Core) follow(key identity.PublicKey, at netip.AddrPort) bool {
 	return true
 }
 
-// mayDial keeps others from making us dial our own machine or link, except where we listen there ourselves.
+// mayDial keeps others from making us dial our own machine or link, except where we listen there ourselves. An address
+// with a zone never is what it says: [::%lo] is dialed as our own machine.
 func (c *Core) mayDial(at netip.AddrPort) bool {
 	ip := at.Addr().Unmap()
-	if at.Port() == 0 || !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() {
+	if at.Port() == 0 || !ip.IsValid() || at.Addr().Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
 		return false
 	}
 	var own netip.Addr

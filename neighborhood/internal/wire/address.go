@@ -13,7 +13,8 @@ const addressDomain = "farewell address v1\x00"
 
 // Address is one node's signed statement of where it can be dialed. It travels beside the record and not in it, since
 // the record goes to everybody and the address only to those entitled. It is an IP address and a port and never a name
-// (as in MASQ Node v0.9.1): whoever answers for a name could make us dial into our own machine. It is immutable.
+// (as in MASQ Node v0.9.1): whoever answers for a name could make us dial into our own machine. Nor has it a zone, which
+// means nothing on another machine (RFC 4007 §6). It is immutable.
 type Address struct {
 	Key     identity.PublicKey
 	Version uint64
@@ -47,7 +48,8 @@ func parseAddress(payload, signature []byte) (*Address, error) {
 	}
 	a := &Address{Version: p.Version, payload: payload, signature: signature}
 	at, err := netip.ParseAddrPort(p.At)
-	if err != nil || at.String() != p.At || !setKey(&a.Key, p.Key) || !bytes.Equal(encode(p), payload) {
+	if err != nil || at.Addr().Zone() != "" || at.String() != p.At ||
+		!setKey(&a.Key, p.Key) || !bytes.Equal(encode(p), payload) {
 		return nil, fmt.Errorf("wire: address: %w", ErrMalformed)
 	}
 	if p.Version > MaxVersion {

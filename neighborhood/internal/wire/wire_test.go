@@ -110,6 +110,7 @@ func TestBadAddresses(t *testing.T) {
 		"nothing":        nil,
 		"a name":         encode(addressPayload{Key: key[:], At: "example.org:80"}),
 		"no port":        encode(addressPayload{Key: key[:], At: "192.0.2.1"}),
+		"a zone":         encode(addressPayload{Key: key[:], At: "[fe80::1%eth0]:80"}),
 		"another form":   encode(addressPayload{Key: key[:], At: "[2001:DB8::1]:80"}),
 		"short key":      encode(addressPayload{Key: key[:3], At: "192.0.2.1:80"}),
 		"something more": append(encode(addressPayload{Key: key[:], At: "192.0.2.1:80"}), 1),
