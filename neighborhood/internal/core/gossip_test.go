@@ -449,8 +449,20 @@ func TestMessagesThatDoNotFitTheirKind(t *testing.T) {
 			if len(s.dialed) != 1 {
 				t.Errorf("dialed %v", s.dialed[1:])
 			}
+			if hungUp := len(s.removed) > 0; hungUp != (test.kind == wire.Debut) {
+				t.Errorf("hung up: %v", hungUp)
+			}
 		})
 	}
+}
+
+func TestAMalformedDebutCostsANeighborNothing(t *testing.T) {
+	s := newStage(t, 0)
+	a := newActor(1)
+	s.join(a)
+	s.says(a, wire.Debut)
+	s.rejected(RejectedMalformed, 1)
+	s.lists(a)
 }
 
 func TestAnAddressThatIsNotForUsIsRejected(t *testing.T) {

@@ -51,11 +51,17 @@ func reasonOf(err error) Reason {
 	}
 }
 
+var errDebut = errors.New("not a Debut of its own record")
+
 // receiveDebut takes the debuter in if there is room, and answers: an Introduction to a neighbor, a Pass to others.
-// One second must lie between two Debuts on one stream.
+// One second must lie between two Debuts on one stream. A guest whose Debut is malformed has lost its stream: nothing
+// better is expected of it.
 func (c *Core) receiveDebut(p *peer, m wire.Message) {
 	own, ok := c.entryOf(p, m, 1)
 	if !ok {
+		if !p.neighbor {
+			c.hangUp(p, "gossip refused", errDebut)
+		}
 		return
 	}
 	if c.now.Before(p.debutAt.Add(debutEvery)) {
