@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/farewell-node/farewell/neighborhood/internal/core"
+	"github.com/farewell-node/farewell/neighborhood/internal/wire"
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
@@ -33,6 +34,10 @@ type Config struct {
 	// Logger takes what is worth a line; nil: nothing is logged.
 	Logger *slog.Logger
 }
+
+// MaxMessage bounds a frame of gossip, in bytes (docs/gossip.md): no node sends a larger one, and a peer that does is
+// hung up on. A Network that refuses larger frames holds less of what strangers send.
+const MaxMessage = wire.MaxMessage
 
 const (
 	defaultCoalescing      = 20 * time.Millisecond

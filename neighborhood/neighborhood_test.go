@@ -126,6 +126,20 @@ func TestSnapshotMarshals(t *testing.T) {
 	})
 }
 
+func TestMaxMessageIsWhatIsRefusedAsTooBig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeNetwork()
+		center, others := star(t, f, 2)
+		center.Frame(others[0].key, make([]byte, MaxMessage))
+		center.Frame(others[1].key, make([]byte, MaxMessage+1))
+		got := center.Snapshot().Counters.Rejected
+		if got["undecodable"] != 1 || got["too big"] != 1 {
+			t.Errorf("rejected %v", got)
+		}
+		shutDown(t, append(others, center)...)
+	})
+}
+
 func TestDOT(t *testing.T) {
 	a, b, c := identity.PublicKey{1}, identity.PublicKey{2}, identity.PublicKey{3}
 	s := Snapshot{
