@@ -84,6 +84,16 @@ func TestUnreachableNeighborIsLoggedAndRetried(t *testing.T) {
 		if got := strings.Count(log.String(), "dial failed"); got < 3 || got > 6 {
 			t.Errorf("%d failures logged in 3 s:\n%s", got, log.String())
 		}
+		warned := false
+		for line := range strings.Lines(log.String()) {
+			if !strings.Contains(line, "dial failed") {
+				continue
+			}
+			if !strings.Contains(line, `"retry in"=`) || strings.Contains(line, "level=WARN") == warned {
+				t.Errorf("want when it is tried again, and a warning the first time: %s", line)
+			}
+			warned = true
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package neighborhood
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -57,7 +58,7 @@ func (o *owner) step(happened core.Event) {
 		o.workers.Go(func() { o.network.Remove(peer) })
 	}
 	for _, note := range out.Notes {
-		o.logNote(note)
+		o.logNote(note, now)
 	}
 	if out.Changed {
 		o.cfg.Changed()
@@ -69,12 +70,19 @@ func (o *owner) step(happened core.Event) {
 	}
 }
 
-func (n *Neighborhood) logNote(note core.Note) {
+// logNote warns of what failed, but of a neighbor that cannot be reached only the first time.
+func (n *Neighborhood) logNote(note core.Note, now time.Time) {
+	level, details := slog.LevelInfo, []any{"peer", note.Peer}
 	if note.Err != nil {
-		n.log.Warn(note.Text, "peer", note.Peer, "err", note.Err)
-		return
+		details = append(details, "err", note.Err)
+		if !note.Another {
+			level = slog.LevelWarn
+		}
 	}
-	n.log.Info(note.Text, "peer", note.Peer)
+	if !note.Retry.IsZero() {
+		details = append(details, "retry in", note.Retry.Sub(now).Round(time.Millisecond))
+	}
+	n.log.Log(context.Background(), level, note.Text, details...)
 }
 
 func (n *Neighborhood) deliver(d core.Delivery) {

@@ -110,9 +110,11 @@ type Delivery struct {
 
 // Note is something worth a line in a log.
 type Note struct {
-	Text string
-	Peer identity.PublicKey
-	Err  error
+	Text    string
+	Peer    identity.PublicKey
+	Err     error
+	Retry   time.Time // when it is tried again; zero: not, as far as is known now
+	Another bool      // in a row of the same
 }
 
 // Core is one node's neighborhood. Use it through Step and View, from one goroutine at a time.

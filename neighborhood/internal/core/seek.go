@@ -22,6 +22,7 @@ type configured struct {
 	next    time.Time
 	since   time.Time // since when it is a neighbor; zero: it is not
 	passed  bool      // it was there, but had no room
+	failed  bool      // to be dialed, since it last was a neighbor
 }
 
 func newConfigured(target Target) *configured {
@@ -48,7 +49,7 @@ func (t *configured) postpone(now time.Time, self identity.PublicKey) {
 	t.next = now.Add(wait*3/4 + wait*time.Duration(self[0])/512)
 }
 
-func (t *configured) joined(now time.Time) { t.since, t.passed = now, false }
+func (t *configured) joined(now time.Time) { t.since, t.passed, t.failed = now, false, false }
 
 // lost begins the waits anew only for a neighborship that has lasted: one that ends at once each time is no better than
 // a dial that fails.
@@ -104,10 +105,22 @@ func (c *Core) sendDebut(p *peer) {
 
 func (c *Core) dialFailed(e DialFailed) {
 	c.stats.DialsFailed++
-	c.note("dial failed", e.Peer, e.Err)
 	if c.peers[e.Peer] == nil { // otherwise its own dial won
 		delete(c.outstanding, e.Peer)
 	}
+	note := Note{Text: "dial failed", Peer: e.Peer, Err: e.Err}
+	if t := c.configuredFor(e.Peer); t != nil && c.wants(t) {
+		note.Retry, note.Another = later(t.next, c.now), t.failed
+		t.failed = true
+	}
+	c.out.Notes = append(c.out.Notes, note)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // expireDebuts gives up what was not answered. The stream then is a guest's whose time is over: closing it tells the
