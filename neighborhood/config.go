@@ -31,7 +31,7 @@ type Config struct {
 	// Changed is called after every change of a record, the own or another's; it must not block, nor call the
 	// Neighborhood. May be nil.
 	Changed func()
-	// Logger takes what is worth a line; nil: nothing is logged.
+	// Logger takes what is worth a line; nil: nothing is logged. One that is slow loses lines, and holds up only Shutdown.
 	Logger *slog.Logger
 }
 

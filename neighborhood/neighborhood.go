@@ -38,15 +38,21 @@ var (
 // it tolerated as long as isolated records are kept (30 s), the two might disagree on what both know.
 const deliverTimeout = 10 * time.Second
 
+// stuckAfter is how long Shutdown, when its ctx is done, and Snapshot wait for what takes milliseconds, unless Changed,
+// the Logger or the Network does not return.
+const stuckAfter = 500 * time.Millisecond
+
 // Neighborhood is one node's. All methods are safe for concurrent use; those that are told of one peer's stream
 // (PeerUp, Frame, PeerDown) must be called in the order of what happens to it.
 type Neighborhood struct {
 	cfg   Config
 	log   *slog.Logger
 	inbox chan func(*owner) // what the owner is to do; only it receives
+	lines chan func()       // what it logs; only it sends
 
-	mutex   sync.Mutex // guards started; and core and network until then
+	mutex   sync.Mutex // guards started and viewed; and core and network until then
 	started bool
+	viewed  core.View  // the last that the owner has given
 	core    *core.Core // the owner's while it runs
 	network Network
 
@@ -72,6 +78,7 @@ func New(cfg Config) (*Neighborhood, error) {
 		cfg: cfg, log: cfg.Logger,
 		core:     core.New(cfg.core()),
 		inbox:    make(chan func(*owner)),
+		lines:    make(chan func(), maxLines),
 		left:     make(map[identity.PublicKey]bool),
 		withdraw: make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -97,7 +104,8 @@ func (n *Neighborhood) Start(network Network, address string) error {
 	if n.asked() {
 		return fmt.Errorf("neighborhood: %w", ErrLeft)
 	}
-	n.started, n.network = true, network
+	n.started, n.network, n.viewed = true, network, n.core.View()
+	n.workers.Go(n.writeLog)
 	o := &owner{Neighborhood: n, began: time.Now(), timer: time.NewTimer(0)}
 	go o.run(at)
 	return nil
@@ -154,14 +162,47 @@ func (n *Neighborhood) WithdrawFromNetwork() {
 // Shutdown leaves: it joins the withdrawal, or begins it. It returns when the farewell to each neighbor is written or
 // has failed, which takes FarewellTimeout at most, and everything of the Neighborhood has ended. When ctx is done it
 // gives up what is not written at once. The error is a *NotReachedError that names the neighbors not reached, but for
-// those that have left by themselves. Another call returns the same.
+// those that have left by themselves. Another call returns the same. What has not ended half a second after ctx, because
+// Changed, the Logger or the Network does not return, is left behind; the error then is, or wraps too, ctx's cause.
 func (n *Neighborhood) Shutdown(ctx context.Context) error {
 	n.WithdrawFromNetwork()
 	stop := context.AfterFunc(ctx, func() { n.giveUp(context.Cause(ctx)) })
 	defer stop()
-	<-n.ended
-	n.workers.Wait()
+	err := n.awaitEnd(ctx)
+	if err != nil {
+		return errors.Join(err, notReached(n.Withdrawal()))
+	}
 	return notReached(n.Withdrawal())
+}
+
+func (n *Neighborhood) awaitEnd(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		<-n.ended
+		n.workers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(stuckAfter):
+		return fmt.Errorf("neighborhood: shutdown: %w: something does not return: %s", context.Cause(ctx), n.busy())
+	}
+}
+
+// busy says what Shutdown has waited for.
+func (n *Neighborhood) busy() string {
+	select {
+	case <-n.ended:
+		return "the log, or the network"
+	default:
+		return "Config.Changed"
+	}
 }
 
 func (n *Neighborhood) asked() bool {
@@ -195,7 +236,7 @@ func (n *Neighborhood) do(f func(*owner)) {
 	}
 }
 
-// view copies what the core knows, before, while and after the owner runs.
+// view copies what the core knows, before, while and after the owner runs. If the owner is stuck it is an old copy.
 func (n *Neighborhood) view() core.View {
 	n.mutex.Lock()
 	if !n.started {
@@ -203,11 +244,19 @@ func (n *Neighborhood) view() core.View {
 		return n.core.View()
 	}
 	n.mutex.Unlock()
-	var view core.View
-	copied := false
-	n.do(func(o *owner) { view, copied = o.core.View(), true })
-	if !copied {
-		view = n.core.View()
+	copied := make(chan core.View, 1)
+	select {
+	case n.inbox <- func(o *owner) { copied <- o.core.View() }:
+		view := <-copied
+		n.mutex.Lock()
+		defer n.mutex.Unlock()
+		n.viewed = view
+		return view
+	case <-n.ended:
+		return n.core.View()
+	case <-time.After(stuckAfter):
+		n.mutex.Lock()
+		defer n.mutex.Unlock()
+		return n.viewed
 	}
-	return view
 }

@@ -18,11 +18,13 @@ type owner struct {
 	*Neighborhood
 	began time.Time
 	timer *time.Timer
+	lost  int // notes that the log was too slow for
 }
 
 // run owns the core until nothing is left to do.
 func (o *owner) run(at netip.AddrPort) {
 	defer close(o.ended)
+	defer close(o.lines)
 	defer o.giveUp(ErrLeft)
 	defer o.stopDials()
 	defer o.timer.Stop()
@@ -70,8 +72,34 @@ func (o *owner) step(happened core.Event) {
 	}
 }
 
-// logNote warns of what failed, but of a neighbor that cannot be reached only the first time.
-func (n *Neighborhood) logNote(note core.Note, now time.Time) {
+// maxLines is how many lines wait for a log that is slow. Those beyond it are lost, and counted.
+const maxLines = 256
+
+// logNote never waits: a log that is stuck holds nobody up.
+func (o *owner) logNote(note core.Note, now time.Time) {
+	lost := o.lost
+	write := func() {
+		if lost > 0 {
+			o.log.Warn("the log was too slow", "lines lost", lost)
+		}
+		o.writeNote(note, now)
+	}
+	select {
+	case o.lines <- write:
+		o.lost = 0
+	default:
+		o.lost++
+	}
+}
+
+func (n *Neighborhood) writeLog() {
+	for write := range n.lines {
+		write()
+	}
+}
+
+// writeNote warns of what failed, but of a neighbor that cannot be reached only the first time.
+func (n *Neighborhood) writeNote(note core.Note, now time.Time) {
 	level, details := slog.LevelInfo, []any{"peer", note.Peer}
 	if note.Err != nil {
 		details = append(details, "err", note.Err)

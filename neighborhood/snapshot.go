@@ -69,7 +69,8 @@ type Counters struct {
 }
 
 // Snapshot copies what is known, which takes time and memory in proportion to the records. It waits until the message
-// being handled is done with. It may be called at any time, also before Start and after Shutdown.
+// being handled is done with; if that is not so within half a second, because Config.Changed does not return, it is what
+// it was the last time. It may be called at any time, also before Start and after Shutdown.
 func (n *Neighborhood) Snapshot() Snapshot {
 	v := n.view()
 	s := Snapshot{
