@@ -132,7 +132,8 @@ func (n *Node) makeRooms() error {
 		return err
 	}
 	n.pool, err = streams.New(streams.Config{
-		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood, Linger: n.orchestrator.Polite() / lingerShare,
+		Identity: id, Handler: n.neighborhood, Withdrawer: n.neighborhood,
+		MaxFrame: neighborhood.MaxMessage, Linger: n.orchestrator.Polite() / lingerShare,
 		Logger: n.config.Logger.With("room", "streams"),
 	})
 	return err

@@ -69,7 +69,7 @@ func (l *unixListener) Close() error {
 // connect. (The umask belongs to the whole process.)
 func listenUnix(path string) (net.Listener, error) {
 	if path == "" { // which would be the current folder
-		return nil, errors.New("no path after unix:")
+		return nil, errors.New("no path, want unix:PATH")
 	}
 	if err := makeWay(path); err != nil {
 		return nil, err

@@ -132,7 +132,7 @@ func TestUnixSocketAndToken(t *testing.T) {
 
 func TestUnixSocketNeedsAPath(t *testing.T) {
 	_, err := newFixture(t, nil, fsm.Config{}).gateway.Listen("unix:")
-	if err == nil || err.Error() != `ui: listen on "unix:": no path after unix:` {
+	if err == nil || err.Error() != `ui: listen on "unix:": no path, want unix:PATH` {
 		t.Error(err)
 	}
 }
