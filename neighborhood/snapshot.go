@@ -17,8 +17,9 @@ type Snapshot struct {
 	Neighbors  []Neighbor           `json:"neighbors"`            // the nodes that the own record lists, by key
 	Connecting []identity.PublicKey `json:"connecting,omitempty"` // to whom a Debut is under way
 	Records    []Record             `json:"records"`              // of all other nodes known, by key
-	// Waiting are changes that came less than a second after their owner's last, and are taken when that is over. Only
-	// when there are none has a silent neighborhood nothing more to say.
+	// Waiting counts what this node has yet to do by itself: changes that came less than a second after their owner's
+	// last and are taken when that is over, a round of gossip that is due, frames under way. Only when it is 0 has a
+	// silent neighborhood nothing more to say.
 	Waiting     int      `json:"waiting"`
 	Withdrawing bool     `json:"withdrawing"`
 	Counters    Counters `json:"counters"`

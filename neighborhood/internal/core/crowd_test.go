@@ -53,3 +53,30 @@ func TestAStreamThatHasPassedUsOnIsClosed(t *testing.T) {
 		t.Errorf("dialed %v, want the configured neighbor again", s.dialed[dialed:])
 	}
 }
+
+// Whoever asks whether a neighborhood has settled must not be told so between a change that had to wait and its gossip.
+func TestWaitingCountsWhatIsYetToDo(t *testing.T) {
+	const window = 20 * time.Millisecond
+	s := newStage(t, window)
+	a, b, far := newActor(1), newActor(2), newActor(3)
+	s.join(a, b)
+	s.tells(a, a.lists(s.self(), far.key()), far.lists(a.key()))
+	s.after(2 * time.Second)
+	if n := s.core.View().Waiting; n != 0 {
+		t.Fatalf("%d things to do in a settled neighborhood", n)
+	}
+	s.tells(a, far.lists(a.key()))
+	s.after(window)
+	s.forget()
+	s.tells(a, far.lists(a.key())) // too soon after the last
+	for len(s.sentTo(b)) == 0 {
+		if n := s.core.View().Waiting; n == 0 {
+			t.Fatal("nothing to do, and yet a change is not told")
+		}
+		s.after(window / 2)
+	}
+	s.after(window)
+	if n := s.core.View().Waiting; n != 0 {
+		t.Errorf("%d things to do at the end", n)
+	}
+}

@@ -105,11 +105,26 @@ type View struct {
 	Records     []*wire.Record // of others, by key
 	Streams     []identity.PublicKey
 	Outstanding []identity.PublicKey // Debuts
-	Waiting     int                  // changes that came less than a second after their owner's last
+	Waiting     int                  // what is begun and not ended, see waiting
 	Stats       Stats
 	Gossip      map[identity.PublicKey]PeerGossip
 	Withdrawing bool
 	Farewells   []Farewell
+}
+
+// waiting counts what this node has yet to do by itself: changes that came less than a second after their owner's last,
+// a round of gossip whose window is not over, frames that are due or under way.
+func (c *Core) waiting() int {
+	n := len(c.deferred)
+	if !c.roundAt.IsZero() {
+		n++
+	}
+	for _, p := range c.peers {
+		if p.inFlight != 0 || p.due || p.debut || p.answer {
+			n++
+		}
+	}
+	return n
 }
 
 // View makes the copy; it costs time and memory in proportion to the records.
@@ -118,7 +133,7 @@ func (c *Core) View() View {
 		Key: c.self, Root: c.root, Address: c.address,
 		Streams:     slices.SortedFunc(maps.Keys(c.peers), identity.PublicKey.Compare),
 		Outstanding: slices.SortedFunc(maps.Keys(c.outstanding), identity.PublicKey.Compare),
-		Waiting:     len(c.deferred),
+		Waiting:     c.waiting(),
 		Stats:       c.stats,
 		Gossip:      make(map[identity.PublicKey]PeerGossip, len(c.gossip)),
 	}
