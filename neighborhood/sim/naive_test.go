@@ -93,7 +93,6 @@ func BenchmarkLeaving1000(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	if slices.Sort(leaves); leaves[len(leaves)/2] > 5*time.Second {
-		b.Errorf("%v, want at most 5 s", leaves[len(leaves)/2])
-	}
+	slices.Sort(leaves)
+	b.ReportMetric(leaves[len(leaves)/2].Seconds(), "s/leave-median")
 }
