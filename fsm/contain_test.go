@@ -98,10 +98,10 @@ func TestCancelledCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{})
 		register(t, o, "a", takes(time.Second))
-		if r, err := o.Wait(canceled()); r != nil || !errors.Is(err, errBroken) {
+		if r, err := o.Wait(canceled()); r.State != Running || r.ExitCode() != ExitAlarm || !errors.Is(err, errBroken) {
 			t.Errorf("Wait in Running: %v, %v", r, err)
 		}
-		if r, err := o.Shutdown(canceled(), Command{Reason: "hung up"}); r != nil || !errors.Is(err, errBroken) {
+		if r, err := o.Shutdown(canceled(), Command{Reason: "hung up"}); r.State != AwaitingAcks || !errors.Is(r.Err(), ErrNotOver) || !errors.Is(err, errBroken) {
 			t.Errorf("Shutdown: %v, %v", r, err)
 		}
 		for range o.Events(canceled()) {

@@ -7,30 +7,40 @@ import "slices"
 // clock, so that it can be copied and every interleaving of it explored.
 // The shell feeds it inputs one at a time and carries out what it emits.
 type core struct {
-	graph   *graph // shared between copies; fixed once the shutdown has begun
-	state   State
-	late    bool // the polite time is over
-	nodes   []node
-	unacked int // nodes that are not done
-	leaving int // Withdraws nodes that have not passed
-	out     []effect
+	graph    *graph // shared between copies; fixed once the shutdown has begun
+	state    State
+	lastCall bool // what still waits no longer does
+	nodes    []node
+	unacked  int // nodes that are not done
+	early    int // those of them that are not Last
+	leaving  int // Withdraws nodes that have not passed
+	out      []effect
 }
 
 // graph is what registration decides about the components, by index.
 type graph struct {
-	withdraws []bool
-	leavers   []int // those that withdraw
-	quiesces  []bool
-	next      [][]int // next[i] begin after i
-	prev      [][]int // i begins after prev[i]
+	traits   []traits
+	leavers  []int    // those that withdraw
+	lasts    []int    // those that are Last
+	next     [][]edge // those that begin after i
+	prev     [][]edge // those after which i begins
+	startup  int      // the one all others wait for, or nobody
+	departed int      // indexes of those that have gone
 }
+
+type traits struct{ withdraws, quiesces, strict, last bool }
+
+// edge is one end of an order: of is at the other end, whose own list has the
+// edge back at place at. So one component can go without a search in the lists
+// of those that many are ordered against.
+type edge struct{ of, at int }
 
 type node struct {
 	phase     phase
 	quiescing bool // its own Quiesce is still waited for
 	insisted  bool
-	passed    bool // those ordered after it no longer wait for it
-	waits     int  // nodes in prev that have not passed
+	passed    bool // those ordered after it no longer wait for it, unless they are Strict
+	waits     int  // nodes ordered before it that have not passed; not done, if it is Strict
 }
 
 type phase uint8
@@ -39,6 +49,7 @@ const (
 	waiting phase = iota
 	running
 	done
+	departed
 )
 
 // input is something that happened outside, to component who where it has one.
@@ -50,16 +61,22 @@ type input struct {
 type inputKind uint8
 
 const (
-	requested    inputKind = iota
-	quiesceEnded           // who's Quiesce returned
-	quiesceOver            // the time for Quiesce is over
-	acked                  // who's Shutdown returned
-	graceOver              // who's own limit is over
-	politeOver             // the polite time is over
-	lateOver               // the time of those who started late is over
+	requested       inputKind = iota
+	quiesceEnded              // who's Quiesce returned
+	quiesceOver               // the time for Quiesce is over
+	acked                     // who's Shutdown returned
+	graceOver                 // who's own limit is over
+	graceLastCall             // and so is the time that others still wait for who's ack
+	politeOver                // the polite time is over
+	lastCallReached           // and so is the time that anybody waits for an ack
+	lateOver                  // the time of those who started late is over
 	alarmFired
 	forced
-	sampledLate // means nothing to the core
+
+	// What means nothing to the core.
+	sampledLate
+	runEnded
+	closerAlarm
 )
 
 // effect is an event to record. Those of kind Started and Insisted also say
@@ -72,31 +89,101 @@ type effect struct {
 
 const nobody = -1
 
+func newCore() core { return core{graph: &graph{startup: nobody}} }
+
 // add appends a component that waits for prev and that next waits for.
-func (c *core) add(withdraws, quiesces bool, prev, next []int) {
+func (c *core) add(t traits, prev, next []int) {
 	g, i := c.graph, len(c.nodes)
-	g.withdraws = append(g.withdraws, withdraws)
-	g.quiesces = append(g.quiesces, quiesces)
-	g.prev = append(g.prev, prev)
-	g.next = append(g.next, next)
+	g.traits = append(g.traits, t)
+	g.prev, g.next = append(g.prev, nil), append(g.next, nil)
+	c.nodes = append(c.nodes, node{quiescing: t.quiesces})
 	for _, p := range prev {
-		g.next[p] = append(g.next[p], i)
+		c.order(p, i)
 	}
 	for _, n := range next {
-		g.prev[n] = append(g.prev[n], i)
-		c.nodes[n].waits++
+		c.order(i, n)
 	}
-	c.nodes = append(c.nodes, node{quiescing: quiesces, waits: len(prev)})
 	c.unacked++
-	if withdraws {
+	if t.withdraws {
 		g.leavers = append(g.leavers, i)
 		c.leaving++
 	}
+	if t.last {
+		g.lasts = append(g.lasts, i)
+	} else {
+		c.early++
+	}
+}
+
+func (c *core) order(first, then int) {
+	g := c.graph
+	g.next[first] = append(g.next[first], edge{then, len(g.prev[then])})
+	g.prev[then] = append(g.prev[then], edge{first, len(g.next[first]) - 1})
+	c.nodes[then].waits++
+}
+
+// remove forgets who, and each of its edges in constant time. Its index stays
+// empty until the next compact.
+func (c *core) remove(who int) {
+	g := c.graph
+	for _, p := range g.prev[who] {
+		cut(g.next, g.prev, p)
+	}
+	for _, n := range g.next[who] {
+		cut(g.prev, g.next, n)
+		c.nodes[n.of].waits--
+	}
+	c.unacked--
+	if g.traits[who].withdraws {
+		c.leaving--
+	}
+	if !g.traits[who].last {
+		c.early--
+	}
+	if g.startup == who {
+		g.startup = nobody
+	}
+	g.departed++
+	g.prev[who], g.next[who], g.traits[who], c.nodes[who] = nil, nil, traits{}, node{phase: departed}
+}
+
+// cut takes an edge out of the list at its other end; the last one there takes
+// its place, and the list that has that one back is told.
+func cut(lists, back [][]edge, e edge) {
+	list := lists[e.of]
+	moved := list[len(list)-1]
+	list[e.at] = moved
+	back[moved.of][moved.at].at = e.at
+	lists[e.of] = list[:len(list)-1]
+}
+
+// compact closes the gaps that remove has left, so that the core is as if those
+// had never been there. It returns where each index has moved to.
+func (c *core) compact() (to []int) {
+	to = make([]int, len(c.nodes))
+	left := newCore()
+	for i, n := range c.nodes {
+		if to[i] = len(left.nodes); n.phase == departed {
+			to[i] = nobody
+			continue
+		}
+		left.add(c.graph.traits[i], nil, nil)
+	}
+	for i := range c.nodes {
+		for _, p := range c.graph.prev[i] {
+			left.order(to[p.of], to[i])
+		}
+	}
+	if c.graph.startup != nobody {
+		left.graph.startup = to[c.graph.startup]
+	}
+	*c = left
+	return to
 }
 
 // reaches reports whether to begins, directly or not, after from (or is it).
 func (g *graph) reaches(from, to int) bool {
-	seen := make([]bool, len(g.next))
+	seen := map[int]bool{}
 	for stack := []int{from}; len(stack) > 0; {
 		at := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
@@ -105,7 +192,9 @@ func (g *graph) reaches(from, to int) bool {
 		}
 		if !seen[at] {
 			seen[at] = true
-			stack = append(stack, g.next[at]...)
+			for _, e := range g.next[at] {
+				stack = append(stack, e.of)
+			}
 		}
 	}
 	return false
@@ -130,16 +219,18 @@ func (c *core) step(in input) []effect {
 		c.ack(in.who)
 	case graceOver:
 		c.insist(in.who)
-	case politeOver:
-		c.endPolite()
-	case lateOver:
+	case graceLastCall:
+		c.stopWaitingFor(in.who)
+	case politeOver, lateOver:
 		c.insistUponAll()
+	case lastCallReached:
+		c.callLast()
 	case alarmFired:
 		c.move(Timeout)
 	case forced:
 		c.force()
 	}
-	c.settle()
+	c.settle(in)
 	return c.out
 }
 
@@ -168,23 +259,20 @@ func (c *core) force() {
 	c.move(Timeout)
 }
 
-// settle takes the edges that the acks so far stand for.
-func (c *core) settle() {
+// settle takes the edges that the acks so far stand for. What starts then does
+// so on account of the one that in is about, if that let go of it.
+func (c *core) settle(in input) {
 	if c.state == Withdrawing && c.leaving == 0 {
-		c.leaveWithdrawing()
+		cause := nobody
+		if in.kind == acked || in.kind == graceLastCall {
+			cause = in.who
+		}
+		c.move(Withdrawn)
+		c.startReady(cause)
 	}
 	if c.state == AwaitingAcks && c.unacked == 0 {
 		c.move(AllAcked)
 	}
-}
-
-func (c *core) leaveWithdrawing() {
-	last := nobody // the Withdraws component that the others waited for
-	if n := len(c.out); n > 0 {
-		last = c.out[n-1].who
-	}
-	c.move(Withdrawn)
-	c.startReady(last)
 }
 
 // startReady starts everything that the state has just allowed to begin.
@@ -197,12 +285,29 @@ func (c *core) startReady(cause int) {
 // start starts who unless something still holds it.
 func (c *core) start(who, cause int) {
 	n := &c.nodes[who]
-	held := n.waits > 0 || n.quiescing || (c.state == Withdrawing && !c.graph.withdraws[who])
-	if n.phase != waiting || (held && !c.late) {
+	if n.phase != waiting || c.held(who) {
 		return
 	}
 	n.phase = running
 	c.emit(Started, who, cause)
+}
+
+// held reports whether who must not begin yet. Last call ends that for all but
+// those that are Strict about whom they are ordered after.
+func (c *core) held(who int) bool {
+	n, t := &c.nodes[who], c.graph.traits[who]
+	ordered := n.waits > 0 || t.last && c.early > 0 || c.startingUp(who)
+	barred := c.state == Withdrawing && !t.withdraws
+	return ordered && (t.strict || !c.lastCall) || (n.quiescing || barred) && !c.lastCall
+}
+
+// startingUp reports whether who has to wait for start-up.
+func (c *core) startingUp(who int) bool {
+	s := c.graph.startup
+	if s == nobody || s == who {
+		return false
+	}
+	return c.nodes[s].phase != done
 }
 
 func (c *core) quiesced(who int) {
@@ -229,13 +334,36 @@ func (c *core) ack(who int) {
 	n.phase = done
 	c.unacked--
 	c.emit(Acked, who, nobody)
+	c.release(who, true)
 	c.pass(who)
+	if who == c.graph.startup {
+		c.startReady(who)
+	}
+	if !c.graph.traits[who].last {
+		c.endEarly(who)
+	}
+}
+
+// endEarly counts one that is not Last as done; after it those that are may begin.
+func (c *core) endEarly(who int) {
+	if c.early--; c.early == 0 {
+		for _, i := range c.graph.lasts {
+			c.start(i, who)
+		}
+	}
 }
 
 func (c *core) insist(who int) {
 	if n := &c.nodes[who]; n.phase == running && !n.insisted {
 		n.insisted = true
 		c.emit(Insisted, who, nobody)
+	}
+}
+
+// stopWaitingFor lets go of those that still wait for the ack of one that has
+// been insisted upon.
+func (c *core) stopWaitingFor(who int) {
+	if n := &c.nodes[who]; n.phase == running && n.insisted {
 		c.pass(who)
 	}
 }
@@ -247,30 +375,35 @@ func (c *core) pass(who int) {
 		return
 	}
 	n.passed = true
-	if c.graph.withdraws[who] {
+	if c.graph.traits[who].withdraws {
 		c.leaving--
 	}
+	c.release(who, false)
+}
+
+// release lets those that are Strict go, or all the others, that wait for who.
+func (c *core) release(who int, strict bool) {
 	for _, next := range c.graph.next[who] {
-		c.nodes[next].waits--
-		c.start(next, who)
+		if c.graph.traits[next.of].strict == strict {
+			c.nodes[next.of].waits--
+			c.start(next.of, who)
+		}
 	}
 }
 
-// endPolite insists upon all that run, and starts what still waits. Only then
-// is anybody late: those that others were waiting for begin in AwaitingAcks.
-func (c *core) endPolite() {
-	c.insistUponAll()
-	c.late = true
+// callLast starts what still waits, save those that are Strict.
+func (c *core) callLast() {
+	c.lastCall = true
 	if c.state == Withdrawing {
 		c.move(Withdrawn)
 	}
 	c.startReady(nobody)
 }
 
-// insistUponAll means those that run now, not those that start in consequence.
+// insistUponAll means those that run now.
 func (c *core) insistUponAll() {
-	for _, who := range c.running() {
-		c.insist(who)
+	for i := range c.nodes {
+		c.insist(i)
 	}
 }
 
@@ -283,23 +416,36 @@ func (c *core) running() (begun []int) {
 	return begun
 }
 
-// outstanding lists whom who would still wait for, for the report: those
-// ordered before it, else those it lets withdraw first, else its own Quiesce.
+// outstanding lists whom who would still wait for, for the report: start-up,
+// else those ordered before it, else those it lets go first as Last or lets
+// withdraw first, else its own Quiesce.
 func (c *core) outstanding(who int) (ids []int) {
+	t := c.graph.traits[who]
+	if c.startingUp(who) {
+		return []int{c.graph.startup}
+	}
 	for _, p := range c.graph.prev[who] {
-		if !c.nodes[p].passed {
-			ids = append(ids, p)
+		if n := c.nodes[p.of]; !n.passed || t.strict && n.phase != done {
+			ids = append(ids, p.of)
 		}
 	}
-	if len(ids) == 0 && c.nodes[who].quiescing {
-		return []int{who}
+	switch {
+	case len(ids) > 0:
+		slices.Sort(ids)
+	case c.nodes[who].quiescing:
+		ids = []int{who}
+	case c.early > 0 && t.last:
+		ids = c.notDone(func(i int) bool { return !c.graph.traits[i].last })
+	case !t.withdraws:
+		ids = c.notDone(func(i int) bool { return c.graph.traits[i].withdraws && !c.nodes[i].passed })
 	}
-	if len(ids) > 0 || c.graph.withdraws[who] {
-		return ids
-	}
-	for _, w := range c.graph.leavers {
-		if !c.nodes[w].passed {
-			ids = append(ids, w)
+	return ids
+}
+
+func (c *core) notDone(among func(int) bool) (ids []int) {
+	for i, n := range c.nodes {
+		if n.phase != done && n.phase != departed && among(i) {
+			ids = append(ids, i)
 		}
 	}
 	return ids

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -92,6 +93,28 @@ func TestRegistrationAcceptsExactlyTheLegalGraphs(t *testing.T) {
 	}
 }
 
+// The same with those that are Strict or Last, and start-up.
+func TestRegistrationRefusesContradictions(t *testing.T) {
+	refused := 0
+	for n := range 3 {
+		digraphs(n, func(s shape) {
+			s.variants(func(s shape) {
+				o, _ := orchestrator(t, Config{})
+				err := s.register(o)
+				if (err == nil) != s.legal() {
+					t.Errorf("graph %+v: legal %v, but %v", s, s.legal(), err)
+				}
+				if err != nil {
+					refused++
+				}
+			})
+		})
+	}
+	if refused == 0 {
+		t.Error("none was refused")
+	}
+}
+
 func (s shape) register(o *Orchestrator) error {
 	for i := range s.n {
 		var options []Option
@@ -106,8 +129,20 @@ func (s shape) register(o *Orchestrator) error {
 		if bit(s.withdraws, i) {
 			options = append(options, Withdraws())
 		}
+		if bit(s.strict, i) {
+			options = append(options, Strict())
+		}
+		if bit(s.last, i) {
+			options = append(options, Last())
+		}
 		if err := o.Register(ID(rune('a'+i)), returns(nil), options...); err != nil {
 			return err
+		}
+		if s.startup && i == 0 {
+			o.core.graph.startup = 0
+			if !bit(s.withdraws, 0) {
+				return errors.New("start-up withdraws") // it is registered by Main alone
+			}
 		}
 	}
 	return nil
@@ -183,7 +218,7 @@ func TestCoreAndEngineAgree(t *testing.T) {
 
 // A field that the key of a situation forgets would hide states.
 func TestKeyKnowsAllFields(t *testing.T) {
-	if n, c := reflect.TypeFor[node]().NumField(), reflect.TypeFor[core]().NumField(); n != 5 || c != 7 {
+	if n, c := reflect.TypeFor[node]().NumField(), reflect.TypeFor[core]().NumField(); n != 5 || c != 8 {
 		t.Errorf("node has %d fields and core %d: add the new ones to situation.key", n, c)
 	}
 }
@@ -191,45 +226,64 @@ func TestKeyKnowsAllFields(t *testing.T) {
 // mutants are cores with one mistake: the text on the left replaced by that on
 // the right. The exploration has to catch each.
 var mutants = []struct{ name, from, to string }{
-	{"an ack releases nobody", "c.emit(Acked, who, nobody)\n\tc.pass(who)", "c.emit(Acked, who, nobody)"},
-	{"an insist releases nobody", "c.emit(Insisted, who, nobody)\n\t\tc.pass(who)", "c.emit(Insisted, who, nobody)"},
+	{"an ack releases nobody", "c.release(who, true)\n\tc.pass(who)", "c.release(who, true)"},
+	{"an ack releases nobody who is Strict", "c.release(who, true)\n\tc.pass(who)", "c.pass(who)"},
+	{"an insist releases those who wait", "c.emit(Insisted, who, nobody)", "c.emit(Insisted, who, nobody)\n\t\tc.pass(who)"},
+	{"Grace's last call releases nobody", "n.phase == running && n.insisted {\n\t\tc.pass(who)", "n.phase == running && n.insisted {"},
+	{"Grace's last call releases the Strict", "n.phase == running && n.insisted {\n\t\tc.pass(who)", "n.phase == running && n.insisted {\n\t\tc.release(who, true)\n\t\tc.pass(who)"},
+	{"a Grace's last call without an insist", "n.phase == running && n.insisted {", "n.phase == running {"},
+	{"a Grace's last call of one that is done", "n.phase == running && n.insisted {", "n.phase != waiting && n.insisted {\n\t\tn.passed = false"},
 	{"an ack is not recorded", "\tc.emit(Acked, who, nobody)\n", ""},
 	{"an ack counts twice", "if n.phase != running {\n\t\treturn\n\t}", "if n.phase == waiting {\n\t\treturn\n\t}"},
 	{"an ack of nobody counts", "if n.phase != running {\n\t\treturn\n\t}", "if n.phase == done {\n\t\treturn\n\t}"},
-	{"acks are not counted", "\tc.unacked--\n", ""},
-	{"Quiesce holds nobody", "n.waits > 0 || n.quiescing ||", "n.waits > 0 ||"},
-	{"Withdrawing holds nobody", "|| (c.state == Withdrawing && !c.graph.withdraws[who])", ""},
-	{"the order holds nobody", "held := n.waits > 0 ||", "held :="},
-	{"one of the order is enough", "held := n.waits > 0 ||", "held := n.waits > 1 ||"},
-	{"the late are held too", "(held && !c.late)", "held"},
-	{"started twice", "if n.phase != waiting || (held", "if n.phase == done || (held"},
-	{"late before insisted", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.late = true\n\tc.insistUponAll()\n"},
-	{"nobody is late", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.insistUponAll()\n"},
-	{"the polite time insists upon nobody", "\tc.insistUponAll()\n\tc.late = true\n", "\tc.late = true\n"},
-	{"the late are not started", "\t\tc.move(Withdrawn)\n\t}\n\tc.startReady(nobody)\n", "\t\tc.move(Withdrawn)\n\t}\n"},
-	{"Withdrawing outlasts the polite time", "if c.state == Withdrawing {\n\t\tc.move(Withdrawn)\n\t}\n", ""},
+	{"acks are not counted", "\tc.unacked--\n\tc.emit", "\tc.emit"},
+	{"Quiesce holds nobody", "(n.quiescing || barred)", "(n.quiescing && !n.quiescing || barred)"},
+	{"Withdrawing holds nobody", "(n.quiescing || barred)", "(n.quiescing || barred && !barred)"},
+	{"the order holds nobody", "ordered := n.waits > 0 ||", "ordered :="},
+	{"one of the order is enough", "ordered := n.waits > 0 ||", "ordered := n.waits > 1 ||"},
+	{"the early hold nobody", "|| t.last && c.early > 0", ""},
+	{"one of the early is enough", "t.last && c.early > 0", "t.last && c.early > 1"},
+	{"the early hold all", "t.last && c.early > 0", "c.early > 1"},
+	{"start-up holds nobody", " || c.startingUp(who)", ""},
+	{"start-up holds itself", "s == nobody || s == who", "s == nobody"},
+	{"start-up is over when insisted upon", "return c.nodes[s].phase != done", "return c.nodes[s].phase != done && !c.nodes[s].insisted"},
+	{"start-up's end starts nobody", "if who == c.graph.startup {\n\t\tc.startReady(who)\n\t}", ""},
+	{"the Strict hear last call", "ordered && (t.strict || !c.lastCall)", "ordered && !c.lastCall"},
+	{"nobody hears last call", "ordered && (t.strict || !c.lastCall)", "ordered"},
+	{"those with a Quiesce do not hear last call", "(n.quiescing || barred) && !c.lastCall", "(n.quiescing || barred)"},
+	{"last call starts nobody", "\t\tc.move(Withdrawn)\n\t}\n\tc.startReady(nobody)\n}\n\n// insistUponAll", "\t\tc.move(Withdrawn)\n\t}\n}\n\n// insistUponAll"},
+	{"last call is not kept", "\tc.lastCall = true\n", ""},
+	{"Withdrawing outlasts last call", "c.lastCall = true\n\tif c.state == Withdrawing {\n\t\tc.move(Withdrawn)\n\t}", "c.lastCall = true"},
+	{"the polite time ends with last call", "case politeOver, lateOver:\n\t\tc.insistUponAll()", "case politeOver, lateOver:\n\t\tc.insistUponAll()\n\t\tc.callLast()"},
+	{"started twice", "if n.phase != waiting || c.held(who)", "if n.phase == done || c.held(who)"},
+	{"the polite time insists upon nobody", "case politeOver, lateOver:\n\t\tc.insistUponAll()", "case politeOver, lateOver:"},
+	{"the late are never insisted upon", "case politeOver, lateOver:", "case politeOver:"},
 	{"insisted upon twice", "n.phase == running && !n.insisted", "n.phase == running"},
 	{"insisted upon when done", "n.phase == running && !n.insisted", "n.phase != waiting && !n.insisted"},
-	{"the late are never insisted upon", "case lateOver:\n\t\tc.insistUponAll()", "case lateOver:"},
+	{"Grace is for ever", "case graceOver:\n\t\tc.insist(in.who)", "case graceOver:"},
 	{"one who withdraws is enough", "c.leaving == 0", "c.leaving <= 1"},
-	{"all leave", "if c.graph.withdraws[who] {\n\t\tc.leaving--\n\t}", "c.leaving--"},
+	{"all leave", "if c.graph.traits[who].withdraws {\n\t\tc.leaving--\n\t}\n\tc.release", "c.leaving--\n\tc.release"},
 	{"let go twice", "if n.passed {\n\t\treturn\n\t}", ""},
+	{"all count as early", "if !c.graph.traits[who].last {\n\t\tc.endEarly(who)\n\t}", "c.endEarly(who)"},
+	{"the early are not counted", "if !c.graph.traits[who].last {\n\t\tc.endEarly(who)\n\t}", ""},
+	{"nobody starts who is Last", "\t\t\tc.start(i, who)\n", "\t\t\t_ = i\n"},
 	{"terminated too early", "c.unacked == 0", "c.unacked <= 1"},
 	{"never terminated", "c.unacked == 0", "c.unacked < 0"},
 	{"the second request counts", "if c.state != Running {\n\t\treturn // the first request wins\n\t}", ""},
 	{"who withdraws is not started", "c.move(ShutdownRequested)\n\tc.startReady(nobody)", "c.move(ShutdownRequested)"},
-	{"the others are not started", "c.move(Withdrawn)\n\tc.startReady(last)", "c.move(Withdrawn)\n\t_ = last"},
-	{"started for the wrong reason", "c.startReady(last)", "c.startReady(last * 0)"},
+	{"the others are not started", "\t\tc.startReady(cause)\n", "\t\t_ = cause\n"},
+	{"started for the wrong reason", "c.startReady(cause)", "c.startReady(cause * 0)"},
 	{"a force in Running starts them", "c.move(ShutdownRequested) // and", "c.begin() // and"},
 	{"a force is not recorded", "\tc.emit(Forced, nobody, nobody)\n", ""},
-	{"a force is as an insist", "c.emit(Forced, nobody, nobody)\n\tc.move(Timeout)", "c.endPolite()"},
+	{"a force is as last call", "c.emit(Forced, nobody, nobody)\n\tc.move(Timeout)", "c.callLast()"},
 	{"the alarm only insists", "case alarmFired:\n\t\tc.move(Timeout)", "case alarmFired:\n\t\tc.insistUponAll()"},
 	{"something follows the end", "c.state == Terminated || (c.state == Running", "(c.state == Running"},
 	{"Quiesce's end starts nobody", "\t\tc.start(who, who)\n", ""},
 	{"a late Quiesce is waited for", "\t\t\tc.quiesced(i)\n", ""},
 	{"a late Quiesce is not recorded", "\t\t\tc.emit(Quiesced, i, nobody)\n", ""},
-	{"Before is forgotten", "\t\tc.nodes[n].waits++\n", ""},
-	{"who passed is said to hold", "if !c.nodes[p].passed {", "if c.nodes[p].passed {"},
+	{"the order is forgotten", "\tc.nodes[then].waits++\n", ""},
+	{"who passed is said to hold", "!n.passed || t.strict", "n.passed || t.strict"},
+	{"who passed is not said to hold a Strict one", "!n.passed || t.strict && n.phase != done", "!n.passed"},
 }
 
 // The full exploration runs in a program of its own: it has one goroutine, so
@@ -240,15 +294,16 @@ func TestExploration(t *testing.T) {
 		t.Skip("builds a program")
 	}
 	results := strings.Split(strings.TrimSpace(runExplorer(t)), "\n")
-	if len(results) != 4+len(mutants) {
+	if len(results) != 5+len(mutants) {
 		t.Fatalf("%d results: %s", len(results), results)
 	}
-	small, classes, caught := results[0], results[1], results[4:]
+	small, classes, caught := results[0], results[1], results[5:]
 	t.Logf("up to 3 components, with every set of Quiesces: %s", small)
 	t.Logf("4 components up to isomorphism: %s", classes)
 	t.Logf("4 components up to isomorphism, all with a Quiesce: %s", results[2])
-	t.Logf("all of 4 components, and every set of Quiesces up to isomorphism: %s", results[3])
-	for _, result := range results[:4] {
+	t.Logf("up to 3 components with every set of Strict and Last ones, and start-up: %s", results[3])
+	t.Logf("all of 4 components, and every set of Quiesces up to isomorphism: %s", results[4])
+	for _, result := range results[:5] {
 		if !strings.HasSuffix(result, ", <nil>") {
 			t.Errorf("a promise is broken: %s", result)
 		}
@@ -356,7 +411,7 @@ import (
 
 func main() {
 	mutants, _ := strconv.Atoi(os.Args[1])
-	var w, x, y, z explorer
+	var v, w, x, y, z explorer
 	var all sync.WaitGroup
 	var wErr error
 	all.Go(func() { _, _, wErr = w.exploreClasses(4, 1<<4-1) })
@@ -366,6 +421,8 @@ func main() {
 	fmt.Printf("%d classes, %d states, %d steps, stand for %d graphs, %v\n", classes, y.states, y.steps, graphs, err)
 	all.Wait()
 	fmt.Printf("%d graphs, %d states, %d steps, %v\n", w.graphs, w.states, w.steps, wErr)
+	err = v.exploreVariants(3, 2)
+	fmt.Printf("%d graphs, %d states, %d steps, %v\n", v.graphs, v.states, v.steps, err)
 	if os.Args[2] == "true" {
 		err = z.exploreAllOfFour()
 		fmt.Printf("%d graphs, %d states, %d steps, %v\n", z.graphs, z.states, z.steps, err)
@@ -397,6 +454,12 @@ func caught() string {
 		return err.Error()
 	}
 	if _, _, err := x.exploreClasses(3, 0); err != nil {
+		return err.Error()
+	}
+	if err := x.exploreVariants(2, 0); err != nil {
+		return err.Error()
+	}
+	if err := x.exploreVariants(3, -1); err != nil {
 		return err.Error()
 	}
 	return "survived"

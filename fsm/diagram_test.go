@@ -166,7 +166,7 @@ func walk(t *testing.T, path []fsmtest.Edge, forced bool) {
 	hold := func(until <-chan struct{}) fsm.Component {
 		return fsm.Func(func(context.Context) error { <-until; return nil })
 	}
-	if err := o.Register("withdraws", hold(withdrawal), fsm.Withdraws(), fsm.Grace(time.Hour)); err != nil {
+	if err := o.Register("withdraws", hold(withdrawal), fsm.Withdraws(), fsm.Grace(4*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Register("rest", hold(rest)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/farewell-node/farewell/fsm"
 )
@@ -20,6 +21,7 @@ func ExampleOrchestrator_HandleSignals() {
 	stuck := make(chan struct{})
 	defer close(stuck)
 	check(o.Register("stuck", fsm.Func(func(context.Context) error {
+		time.Sleep(150 * time.Millisecond)               // sooner it would be the same request
 		check(syscall.Kill(os.Getpid(), syscall.SIGINT)) // the user presses Ctrl-C again
 		<-stuck
 		return nil

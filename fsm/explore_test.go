@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -17,16 +18,24 @@ type shape struct {
 	edges     uint16 // bit from*maxNodes+to: to begins after from
 	withdraws uint8
 	quiesces  uint8
+	strict    uint8
+	last      uint8
+	startup   bool // component 0 is start-up
 }
+
+func (s shape) all() uint8 { return uint8(1)<<s.n - 1 }
 
 func (s shape) edge(from, to int) bool { return s.edges&(1<<(from*maxNodes+to)) != 0 }
 
 func bit(mask uint8, i int) bool { return mask&(1<<i) != 0 }
 
-// legal is what registration accepts: no cycle, and nobody who withdraws after
-// one who does not.
+// legal is what registration accepts: no cycle, nobody who withdraws after one
+// who does not, nobody who is not Last after one who is, and no contradiction.
 func (s shape) legal() bool {
-	left := uint8(1)<<s.n - 1
+	if s.withdraws&(s.strict|s.last) != 0 || s.startup && (!bit(s.withdraws, 0) || s.before(0) != 0) {
+		return false
+	}
+	left := s.all()
 	for range s.n { // take away those that wait for nobody
 		for i := range s.n {
 			if bit(left, i) && s.before(i)&left == 0 {
@@ -36,7 +45,7 @@ func (s shape) legal() bool {
 	}
 	for from := range s.n {
 		for to := range s.n {
-			if s.edge(from, to) && bit(s.withdraws, to) && !bit(s.withdraws, from) {
+			if s.edge(from, to) && (bit(s.withdraws, to) && !bit(s.withdraws, from) || bit(s.last, from) && !bit(s.last, to)) {
 				return false
 			}
 		}
@@ -86,9 +95,38 @@ func legalGraphs(n int) (shapes []shape) {
 	return shapes
 }
 
+// variants yields the shape with every set of those that are Strict and of those
+// that are Last, with and without start-up, legal or not.
+func (s shape) variants(yield func(shape)) {
+	for s.strict = range s.all() + 1 {
+		for s.last = range s.all() + 1 {
+			s.startup = false
+			yield(s)
+			if s.startup = true; s.n > 0 {
+				yield(s)
+			}
+		}
+	}
+}
+
+// holders are those that i waits for, as long as nothing else ends that.
+func (s shape) holders(i int, log *seen) (set uint8) {
+	set = s.before(i) &^ log.passed()
+	if bit(s.strict, i) {
+		set = s.before(i) &^ log.acked
+	}
+	if bit(s.last, i) {
+		set |= s.all() &^ (s.last | log.acked)
+	}
+	if s.startup && i != 0 {
+		set |= 1 &^ log.acked
+	}
+	return set
+}
+
 // core registers the components of the shape one by one.
 func (s shape) core() core {
-	c := core{graph: &graph{}}
+	c := newCore()
 	for i := range s.n {
 		var prev, next []int
 		for j := range i {
@@ -99,7 +137,10 @@ func (s shape) core() core {
 				next = append(next, j)
 			}
 		}
-		c.add(bit(s.withdraws, i), bit(s.quiesces, i), prev, next)
+		c.add(traits{bit(s.withdraws, i), bit(s.quiesces, i), bit(s.strict, i), bit(s.last, i)}, prev, next)
+	}
+	if s.startup {
+		c.graph.startup = 0
 	}
 	return c
 }
@@ -111,19 +152,21 @@ type situation struct {
 }
 
 type seen struct {
-	state                                 State
-	started, acked, insisted              uint8
-	quiesced                              uint8 // those whose Quiesce is no longer waited for
-	quiesceTimeOver, politeOver, lateOver bool
-	forced                                bool
+	state                             State
+	started, acked, insisted          uint8
+	quiesced                          uint8 // those whose Quiesce is no longer waited for
+	graceCalled                       uint8 // those that were running and insisted upon at the last call of their Grace
+	quiesceTimeOver, lastCall, forced bool
 }
 
-// key is a situation in one word: two are the same if their keys are.
-type key uint64
+// key is a situation in two words: two have the same future if their keys are
+// the same. Whether one that has acked had been insisted upon makes no difference.
+type key [2]uint64
 
 func (s *situation) key() key {
 	var k key
-	put := func(bits int, value int) { k = k<<bits | key(value)&(1<<bits-1) }
+	word := 0
+	put := func(bits int, value int) { k[word] = k[word]<<bits | uint64(value)&(1<<bits-1) }
 	flag := func(b bool) int {
 		if b {
 			return 1
@@ -132,21 +175,26 @@ func (s *situation) key() key {
 	}
 	c := &s.core
 	put(2, int(c.state))
-	put(1, flag(c.late))
+	put(1, flag(c.lastCall))
 	put(3, c.unacked)
+	put(3, c.early)
 	put(3, c.leaving)
 	for _, n := range c.nodes {
 		put(2, int(n.phase))
 		put(1, flag(n.quiescing))
-		put(1, flag(n.insisted))
+		put(1, flag(n.insisted && n.phase != done))
 		put(1, flag(n.passed))
 		put(2, n.waits)
 	}
+	word = 1
 	put(2, int(s.seen.state))
-	for _, mask := range []uint8{s.seen.started, s.seen.acked, s.seen.insisted, s.seen.quiesced} {
+	alive := ^s.seen.acked
+	for _, mask := range []uint8{
+		s.seen.started, s.seen.acked, s.seen.insisted & alive, s.seen.quiesced, s.seen.graceCalled & alive,
+	} {
 		put(maxNodes, int(mask))
 	}
-	for _, b := range []bool{s.seen.quiesceTimeOver, s.seen.politeOver, s.seen.lateOver, s.seen.forced} {
+	for _, b := range []bool{s.seen.quiesceTimeOver, s.seen.lastCall, s.seen.forced} {
 		put(1, flag(b))
 	}
 	return k
@@ -194,7 +242,7 @@ func (x *explorer) explore(s shape) (err error) {
 				continue
 			}
 			for who := range max(1, s.n) {
-				if who > 0 && kind != quiesceEnded && kind != acked && kind != graceOver {
+				if who > 0 && !kind.aboutOne() {
 					break
 				}
 				if err := x.try(s, &now, input{kind, who}); err != nil {
@@ -208,7 +256,7 @@ func (x *explorer) explore(s shape) (err error) {
 
 // try feeds one input, and queues where it leads if nobody was there.
 func (x *explorer) try(s shape, now *situation, in input) error {
-	if s.n == 0 && (in.kind == quiesceEnded || in.kind == acked || in.kind == graceOver) || !possible(s, now, in) {
+	if s.n == 0 && in.kind.aboutOne() || !possible(s, now, in) {
 		return nil
 	}
 	x.steps++
@@ -235,6 +283,10 @@ func (x *explorer) try(s shape, now *situation, in input) error {
 	return nil
 }
 
+func (k inputKind) aboutOne() bool {
+	return k == quiesceEnded || k == acked || k == graceOver || k == graceLastCall
+}
+
 // possible excludes what the shell never sends. Acks, grace and requests that
 // mean nothing any more are not excluded: they have to change nothing.
 func possible(s shape, now *situation, in input) bool {
@@ -244,11 +296,9 @@ func possible(s shape, now *situation, in input) bool {
 		return begun && bit(s.quiesces, in.who) && (now.seen.quiesceTimeOver || !bit(now.seen.quiesced, in.who))
 	case quiesceOver:
 		return begun && s.quiesces != 0 && !now.seen.quiesceTimeOver
-	case politeOver:
-		return begun && !now.seen.politeOver
-	case lateOver:
-		return now.seen.politeOver && !now.seen.lateOver
-	case alarmFired:
+	case lastCallReached:
+		return begun && !now.seen.lastCall
+	case politeOver, lateOver, alarmFired:
 		return begun
 	}
 	return true
@@ -260,8 +310,10 @@ func (x *explorer) observe(s shape, at *situation, in input, effects []effect) e
 	log := &at.seen
 	if log.state != Terminated {
 		log.quiesceTimeOver = log.quiesceTimeOver || in.kind == quiesceOver
-		log.politeOver = log.politeOver || in.kind == politeOver
-		log.lateOver = log.lateOver || in.kind == lateOver
+		log.lastCall = log.lastCall || in.kind == lastCallReached
+		if in.kind == graceLastCall && log.state != Running {
+			log.graceCalled |= 1 << in.who & log.started & log.insisted &^ log.acked
+		}
 	}
 	for _, e := range effects {
 		var why string
@@ -303,11 +355,11 @@ func (x *explorer) observe(s shape, at *situation, in input, effects []effect) e
 	return nil
 }
 
-// passed are those whom nobody waits for any more.
-func (log *seen) passed() uint8 { return log.acked | log.insisted }
+// passed are those whom nobody waits for any more who is not Strict.
+func (log *seen) passed() uint8 { return log.acked | log.graceCalled }
 
 func (log *seen) start(s shape, in input, e effect) (why string) {
-	withdraws, held := bit(s.withdraws, e.who), s.before(e.who)&^log.passed() != 0
+	withdraws, held := bit(s.withdraws, e.who), s.holders(e.who, log) != 0
 	quiescing := bit(s.quiesces&^log.quiesced, e.who)
 	switch {
 	case bit(log.started, e.who):
@@ -316,7 +368,7 @@ func (log *seen) start(s shape, in input, e effect) (why string) {
 		why = "started before or after the shutdown"
 	case log.state == Withdrawing && !withdraws:
 		why = "started before the withdrawal is over"
-	case (held || quiescing) && !log.politeOver:
+	case held && (!log.lastCall || bit(s.strict, e.who)) || quiescing && !log.lastCall:
 		why = "started too early"
 	case in.kind == alarmFired || in.kind == forced:
 		why = "started at the end"
@@ -331,12 +383,11 @@ func (log *seen) start(s shape, in input, e effect) (why string) {
 // that one let go, of itself if its Quiesce is over, or of nobody in particular.
 func (log *seen) causes(s shape, in input, e effect) bool {
 	switch in.kind {
-	case acked, graceOver:
-		return e.cause == in.who && (s.edge(e.cause, e.who) || bit(s.withdraws, e.cause))
+	case acked, graceLastCall:
+		implied := in.kind == acked && (bit(s.last, e.who) && !bit(s.last, e.cause) || s.startup && e.cause == 0)
+		return e.cause == in.who && (s.edge(e.cause, e.who) || bit(s.withdraws, e.cause) || implied)
 	case quiesceEnded, quiesceOver:
 		return e.cause == e.who
-	case politeOver:
-		return e.cause == nobody || s.edge(e.cause, e.who)
 	}
 	return e.cause == nobody
 }
@@ -349,11 +400,10 @@ func (x *explorer) edge(s shape, log *seen, in input, e effect) (why string) {
 	}
 	x.edges[table[i]] = true
 	log.state = table[i].To
-	all := uint8(1)<<s.n - 1
 	so := map[Kind]bool{
 		ShutdownRequested: in.kind == requested || in.kind == forced,
-		Withdrawn:         s.withdraws&^log.passed() == 0 || in.kind == politeOver,
-		AllAcked:          log.acked == all,
+		Withdrawn:         s.withdraws&^log.passed() == 0 || in.kind == lastCallReached,
+		AllAcked:          log.acked == s.all(),
 		Timeout:           in.kind == alarmFired || in.kind == forced,
 	}
 	if !so[e.kind] {
@@ -379,11 +429,10 @@ func answered(s shape, before, after *seen, in input) error {
 		lost = open && bit(running, in.who) && !bit(after.acked, in.who)
 	case graceOver:
 		lost = open && bit(running, in.who) && !bit(after.insisted, in.who)
-	case politeOver:
-		late := after.started &^ before.started
-		lost = open && (running&^after.insisted != 0 || late&after.insisted != 0 || after.state == Withdrawing)
-	case lateOver:
-		lost = open && running&^after.insisted != 0
+	case politeOver, lateOver:
+		lost = open && (running&^after.insisted != 0 || after.started != before.started)
+	case lastCallReached:
+		lost = open && after.state == Withdrawing
 	case quiesceEnded:
 		lost = open && !bit(after.quiesced, in.who)
 	case quiesceOver:
@@ -399,11 +448,13 @@ func answered(s shape, before, after *seen, in input) error {
 // say what its log says.
 func settled(s shape, at *situation) error {
 	c, log := &at.core, &at.seen
-	all := uint8(1)<<s.n - 1
-	unacked, leaving := 0, 0
+	unacked, early, leaving := 0, 0, 0
 	for i := range s.n {
 		if !bit(log.acked, i) {
 			unacked++
+		}
+		if !bit(log.acked|s.last, i) {
+			early++
 		}
 		if bit(s.withdraws&^log.passed(), i) {
 			leaving++
@@ -412,8 +463,8 @@ func settled(s shape, at *situation) error {
 			return err
 		}
 	}
-	if c.unacked != unacked || c.leaving != leaving {
-		return fmt.Errorf("%d unacked and %d leaving, counted are %d and %d", unacked, leaving, c.unacked, c.leaving)
+	if c.unacked != unacked || c.early != early || c.leaving != leaving || c.lastCall != log.lastCall {
+		return fmt.Errorf("%d unacked, %d early and %d leaving: the core says %d, %d and %d", unacked, early, leaving, c.unacked, c.early, c.leaving)
 	}
 	awaited := log.started&^log.acked | s.quiesces&^log.quiesced
 	switch {
@@ -421,7 +472,7 @@ func settled(s shape, at *situation) error {
 		return fmt.Errorf("started in Running")
 	case log.state == Withdrawing && leaving == 0:
 		return fmt.Errorf("still in Withdrawing")
-	case log.state == AwaitingAcks && log.acked == all:
+	case log.state == AwaitingAcks && log.acked == s.all():
 		return fmt.Errorf("still in AwaitingAcks")
 	case (log.state == Withdrawing || log.state == AwaitingAcks) && awaited == 0:
 		return fmt.Errorf("nobody is awaited, only the alarm can end this")
@@ -439,23 +490,26 @@ func settledNode(s shape, at *situation, i int) error {
 		want.phase = running
 	}
 	want.quiescing = bit(s.quiesces&^log.quiesced, i)
-	for p := range s.n {
-		if s.edge(p, i) && !bit(log.passed(), p) {
-			want.waits++
-		}
+	released := log.passed()
+	if bit(s.strict, i) {
+		released = log.acked
 	}
+	want.waits = bits.OnesCount8(s.before(i) &^ released)
 	if c.nodes[i] != want {
 		return fmt.Errorf("component %d is %+v, want %+v", i, c.nodes[i], want)
 	}
 	if want.phase != waiting || log.state == Running || log.state == Terminated {
 		return nil
 	}
-	barred := log.state == Withdrawing && !bit(s.withdraws, i)
-	if log.politeOver || want.waits == 0 && !want.quiescing && !barred {
+	holders, barred := s.holders(i, log), log.state == Withdrawing && !bit(s.withdraws, i)
+	if log.lastCall && (holders == 0 || !bit(s.strict, i)) || holders == 0 && !want.quiescing && !barred {
 		return fmt.Errorf("component %d could have started", i)
 	}
+	if barred {
+		holders |= s.withdraws &^ log.passed()
+	}
 	for _, whom := range c.outstanding(i) {
-		if whom != i && c.nodes[whom].passed || whom == i && !want.quiescing {
+		if whom != i && !bit(holders, whom) || whom == i && !want.quiescing {
 			return fmt.Errorf("component %d waits for %d in vain", i, whom)
 		}
 	}
@@ -463,6 +517,31 @@ func settledNode(s shape, at *situation, i int) error {
 		return fmt.Errorf("component %d waits for nobody", i)
 	}
 	return nil
+}
+
+// exploreVariants explores every legal graph of up to n components, with every
+// set of those that are Strict or Last and with and without start-up, and with
+// every set of those that have a Quiesce if there are at most so many components.
+func (x *explorer) exploreVariants(n, quiescing int) (err error) {
+	for n := range n + 1 {
+		for _, s := range legalGraphs(n) {
+			s.variants(func(s shape) {
+				if err != nil || !s.legal() {
+					return
+				}
+				sets := uint8(1)
+				if n <= quiescing {
+					sets = s.all() + 1
+				}
+				for s.quiesces = range sets {
+					if err == nil {
+						err = x.explore(s)
+					}
+				}
+			})
+		}
+	}
+	return err
 }
 
 // exploreUpTo explores every legal graph of up to n components, with every set

@@ -5,11 +5,14 @@ import "sync"
 // message is an input with what the core does not need to know.
 type message struct {
 	input
-	err      error             // of a component
-	panicked *PanicError       // the same, if it did not return
-	command  *Command          // of a request or a force
-	stacks   map[string]string // by component, sampled before an insist or the end
-	next     *message          // in the inbox
+	err      error       // of a component
+	panicked *PanicError // the same, if it did not return
+	command  *Command    // of a request, an insist or a force
+	of       *component  // whose run has ended
+	inner    *Report     // of a component that is a shutdown of its own
+	sample   *snapshot     // of those that run, taken before an insist or the end
+	counted  bool        // it was the first of its kind
+	next     *message    // in the inbox
 }
 
 // inbox takes messages without making the senders queue up: the first to arrive

@@ -20,7 +20,8 @@ type (
 
 type commandJSON struct {
 	*bareCommand
-	Error string `json:"error,omitempty"`
+	Within millis `json:"withinMs,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 type eventJSON struct {
@@ -45,14 +46,14 @@ type reportJSON struct {
 
 // MarshalJSON implements [json.Marshaler].
 func (c Command) MarshalJSON() ([]byte, error) {
-	return json.Marshal(commandJSON{(*bareCommand)(&c), errorText(c.Err)})
+	return json.Marshal(commandJSON{(*bareCommand)(&c), inMillis(c.Within), errorText(c.Err)})
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (c *Command) UnmarshalJSON(data []byte) error {
 	j := commandJSON{bareCommand: (*bareCommand)(c)}
 	err := json.Unmarshal(data, &j)
-	c.Err = textError(j.Error)
+	c.Within, c.Err = j.Within.duration(), textError(j.Error)
 	return err
 }
 

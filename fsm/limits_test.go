@@ -35,15 +35,45 @@ func TestInsist(t *testing.T) {
 	})
 }
 
-// What still waits at the end of the polite time starts with a ctx that is
-// alive for 80 % of what remains, and is then insisted upon too.
-func TestLateStarters(t *testing.T) {
+// Whoever acks after being told lets its successors begin at that moment, in
+// order, with contexts that live on: what they need is still there.
+func TestInsistKeepsTheOrder(t *testing.T) {
+	obeys := func(within time.Duration) Func {
+		return func(ctx context.Context) error { <-ctx.Done(); time.Sleep(within); return nil }
+	}
+	for name, test := range map[string]struct {
+		options []Option
+		told    time.Duration
+	}{
+		"at the end of the polite time": {nil, 800 * time.Millisecond},
+		"at the end of a Grace":         {[]Option{Grace(400 * time.Millisecond)}, 400 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, _ := orchestrator(t, Config{Alarm: time.Second})
+				register(t, o, "db", Func(func(ctx context.Context) error { return ctx.Err() }))
+				register(t, o, "buffer", takes(40*time.Millisecond), Before("db"))
+				register(t, o, "http", obeys(ms), append(test.options, Before("buffer"))...)
+				r := shutdown(t, o)
+				at := func(d time.Duration) string { return (test.told + d).String() }
+				expectEvents(t, r, "0s ShutdownRequested", "0s Withdrawn", "0s Started http", at(0)+" Insisted http",
+					at(ms)+" Acked http", at(ms)+" Started buffer", at(41*ms)+" Acked buffer", at(41*ms)+" Started db",
+					at(41*ms)+" Acked db", at(41*ms)+" AllAcked")
+				expect(t, r, ComponentReport{ID: "buffer", Outcome: OutcomeAcked, Waited: test.told + ms, WaitedOn: []ID{"http"}, Ran: 40 * ms})
+			})
+		})
+	}
+}
+
+// What still waits at last call, a quarter of what remains after the polite time,
+// starts with a ctx that is alive to 96 % of the alarm, and is then insisted upon too.
+func TestLastCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{Alarm: time.Second})
 		register(t, o, "hung", ignores(t))
 		register(t, o, "next", Func(func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
-			if ctx.Err() != nil || time.Until(deadline) != 160*time.Millisecond {
+			if ctx.Err() != nil || time.Until(deadline) != 110*time.Millisecond {
 				t.Errorf("starts with %v, %v left", ctx.Err(), time.Until(deadline))
 			}
 			return takes(20 * time.Millisecond)(ctx)
@@ -51,56 +81,76 @@ func TestLateStarters(t *testing.T) {
 		register(t, o, "last", takes(time.Hour), After("next"))
 		r := shutdown(t, o)
 		expectEvents(t, r, "0s ShutdownRequested", "0s Withdrawn", "0s Started hung",
-			"800ms Insisted hung", "800ms Started next", "800ms Started last",
-			"820ms Acked next", "960ms Insisted last", "960ms Acked last", "1s Timeout")
+			"800ms Insisted hung", "850ms Started next", "850ms Started last",
+			"870ms Acked next", "960ms Insisted last", "960ms Acked last", "1s Timeout")
 		expect(t, r, ComponentReport{
-			ID: "next", Outcome: OutcomeAcked, Waited: 800 * time.Millisecond, WaitedOn: []ID{"hung"}, Ran: 20 * time.Millisecond,
+			ID: "next", Outcome: OutcomeAcked, Waited: 850 * time.Millisecond, WaitedOn: []ID{"hung"}, Ran: 20 * time.Millisecond,
 		})
 		expect(t, r, ComponentReport{
-			ID: "last", Outcome: OutcomeFailed, Insisted: true, Waited: 800 * time.Millisecond, WaitedOn: []ID{"next"},
-			Ran: 160 * time.Millisecond, Err: ErrInsist,
+			ID: "last", Outcome: OutcomeFailed, Insisted: true, Waited: 850 * time.Millisecond, WaitedOn: []ID{"next"},
+			Ran: 110 * time.Millisecond, Err: ErrInsist,
 		})
 		expect(t, r, ComponentReport{ID: "hung", Outcome: OutcomeHung, Insisted: true, Ran: time.Second})
 	})
 }
 
-// At the end of the polite time nobody starts before the machine has left
-// Withdrawing, and a Withdraws component that waits for another starts too.
-func TestPoliteTimeEndsInWithdrawing(t *testing.T) {
+// Whoever starts between the end of the polite time and last call is not
+// insisted upon before 96 % of the alarm either.
+func TestStartedAfterThePoliteTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{Alarm: time.Second})
-		register(t, o, "w1", ignores(t), Withdraws(), Grace(time.Hour))
-		register(t, o, "w2", takes(time.Millisecond), Withdraws(), After("w1"))
-		register(t, o, "x", takes(2*time.Millisecond), After("w1"))
-		r := shutdown(t, o)
-		expectEvents(t, r, "0s ShutdownRequested", "0s Started w1", "800ms Insisted w1", "800ms Started w2",
-			"800ms Withdrawn", "800ms Started x", "801ms Acked w2", "802ms Acked x", "1s Timeout")
-		for _, e := range r.Events {
-			if e.Kind == Started && e.From == "x" && e.State != AwaitingAcks {
-				t.Errorf("x started in %s", e.State)
-			}
-		}
+		register(t, o, "slow", Func(func(ctx context.Context) error { <-ctx.Done(); time.Sleep(10 * ms); return nil }))
+		register(t, o, "next", takes(time.Hour), After("slow"))
+		expect(t, shutdown(t, o), ComponentReport{
+			ID: "next", Outcome: OutcomeFailed, Insisted: true, Waited: 810 * ms, WaitedOn: []ID{"slow"}, Ran: 150 * ms, Err: ErrInsist,
+		})
 	})
 }
 
-func TestGraceReleasesTheNext(t *testing.T) {
+// At last call nobody starts before the machine has left Withdrawing, and a
+// Withdraws component that waits for another starts too.
+func TestLastCallInWithdrawing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "w1", ignores(t), Withdraws(), Grace(800*ms))
+		register(t, o, "w2", takes(ms), Withdraws(), After("w1"))
+		register(t, o, "x", takes(2*ms), After("w1"))
+		r := shutdown(t, o)
+		expectEvents(t, r, "0s ShutdownRequested", "0s Started w1", "800ms Insisted w1", "850ms Withdrawn", "850ms Started w2",
+			"850ms Started x", "851ms Acked w2", "852ms Acked x", "1s Timeout")
+	})
+}
+
+// A withdrawal that is insisted upon still comes before everything else.
+func TestWithdrawalIsWaitedForWhenInsistedUpon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "w", Func(func(ctx context.Context) error { <-ctx.Done(); time.Sleep(30 * ms); return nil }), Withdraws())
+		register(t, o, "x", takes(0))
+		expectEvents(t, shutdown(t, o), "0s ShutdownRequested", "0s Started w", "400ms Insisted w", "430ms Acked w", "430ms Withdrawn",
+			"430ms Started x", "430ms Acked x", "430ms AllAcked")
+	})
+}
+
+// Those ordered after it wait for its ack a quarter of the Grace longer.
+func TestLastCallOfAGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{Alarm: time.Second})
 		register(t, o, "first", takes(100*time.Millisecond))
 		register(t, o, "short", Func(func(ctx context.Context) error {
-			if deadline, _ := ctx.Deadline(); time.Until(deadline) != 50*time.Millisecond {
+			if deadline, _ := ctx.Deadline(); time.Until(deadline) != 40*time.Millisecond {
 				t.Errorf("deadline in %v", time.Until(deadline))
 			}
 			<-ctx.Done()
 			time.Sleep(30 * time.Millisecond) // cleans up while the next one runs already
 			return context.Cause(ctx)
-		}), Grace(50*time.Millisecond), After("first"))
+		}), Grace(40*time.Millisecond), After("first"))
 		register(t, o, "next", takes(10*time.Millisecond), After("short"))
-		register(t, o, "other", takes(200*time.Millisecond), Grace(time.Hour))
+		register(t, o, "other", takes(200*time.Millisecond), Grace(800*ms))
 		r := shutdown(t, o)
 		expectEvents(t, r, "0s ShutdownRequested", "0s Withdrawn", "0s Started first", "0s Started other",
-			"100ms Acked first", "100ms Started short", "150ms Insisted short", "150ms Started next",
-			"160ms Acked next", "180ms Acked short", "200ms Acked other", "200ms AllAcked")
+			"100ms Acked first", "100ms Started short", "140ms Insisted short", "150ms Started next",
+			"160ms Acked next", "170ms Acked short", "200ms Acked other", "200ms AllAcked")
 		expect(t, r, ComponentReport{
 			ID: "next", Outcome: OutcomeAcked, Waited: 150 * time.Millisecond, WaitedOn: []ID{"short"}, Ran: 10 * time.Millisecond,
 		})
@@ -108,14 +158,24 @@ func TestGraceReleasesTheNext(t *testing.T) {
 	})
 }
 
+// A Grace that the alarm cannot give is refused, with both figures.
+func TestGraceBeyondThePoliteTime(t *testing.T) {
+	o, _ := orchestrator(t, Config{})
+	err := o.Register("db", takes(0), Grace(10*time.Second))
+	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "10s") || !strings.Contains(err.Error(), "4s") {
+		t.Error(err)
+	}
+	register(t, o, "db", takes(0), Grace(4*time.Second)) // and nothing was half applied
+}
+
 // A late starter's own limit counts too.
 func TestGraceOfALateStarter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, _ := orchestrator(t, Config{Alarm: time.Second})
-		register(t, o, "first", takes(time.Hour))
+		register(t, o, "first", ignores(t))
 		register(t, o, "late", takes(time.Hour), After("first"), Grace(40*time.Millisecond))
 		expect(t, shutdown(t, o), ComponentReport{
-			ID: "late", Outcome: OutcomeFailed, Insisted: true, Waited: 800 * time.Millisecond, WaitedOn: []ID{"first"},
+			ID: "late", Outcome: OutcomeFailed, Insisted: true, Waited: 850 * time.Millisecond, WaitedOn: []ID{"first"},
 			Ran: 40 * time.Millisecond, Err: ErrInsist,
 		})
 	})
@@ -175,7 +235,7 @@ func TestAlarmTakesTheStackItself(t *testing.T) {
 		o.Request(Command{})
 		synctest.Wait()
 		time.Sleep(ms)
-		o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()})
+		o.alarmOver()
 		r, _ := o.Wait(t.Context())
 		if l := line(t, r, "hung"); l.Outcome != OutcomeHung || !strings.Contains(l.Stack, "ignores") {
 			t.Errorf("%+v", l)
@@ -192,12 +252,12 @@ func TestAlarmTakesNoExpensiveProfile(t *testing.T) {
 		o.Request(Command{})
 		synctest.Wait()
 		o.profileCost.Store(int64(2 * cheapProfile))
-		if stacks := o.alarmStacks(); stacks != nil {
-			t.Errorf("took %v", stacks)
+		if s := o.alarmSample(); s.stacks != nil {
+			t.Errorf("took %v", s.stacks)
 		}
 		o.profileCost.Store(int64(cheapProfile))
-		if stacks := o.alarmStacks(); stacks["hung"] == "" {
-			t.Errorf("took only %v", stacks)
+		if s := o.alarmSample(); s.stacks["hung"] == "" {
+			t.Errorf("took only %v", s.stacks)
 		}
 		o.Force(Command{})
 	})
@@ -226,8 +286,8 @@ func TestStacksAreBounded(t *testing.T) {
 // An ack that was delivered before the alarm counts, even at the same instant.
 func TestAckAndAlarmAtTheSameInstant(t *testing.T) {
 	for _, first := range []inputKind{acked, alarmFired} {
-		c := core{graph: &graph{}}
-		c.add(false, false, nil, nil)
+		c := newCore()
+		c.add(traits{}, nil, nil)
 		c.step(input{kind: requested})
 		c.step(input{kind: first})
 		c.step(input{kind: alarmFired})

@@ -3,9 +3,11 @@ package fsm
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -97,51 +99,97 @@ func (l *eventLog) after(n int) ([]Event, <-chan struct{}) {
 // be any number of them.
 func (o *Orchestrator) Events(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
-		for next := 0; ; {
-			events, changed := o.log.after(next)
-			for _, e := range events {
-				if ctx.Err() != nil || !yield(e) {
-					return
-				}
-			}
-			if next += len(events); changed == nil {
+		o.follow(ctx, yield, nil, nil)
+	}
+}
+
+// follow yields events, and calls waited whenever tick comes between them.
+func (o *Orchestrator) follow(ctx context.Context, yield func(Event) bool, tick <-chan time.Time, waited func()) {
+	for next := 0; ; {
+		events, changed := o.log.after(next)
+		for _, e := range events {
+			if ctx.Err() != nil || !yield(e) {
 				return
 			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
+		}
+		if next += len(events); changed == nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-tick:
+			waited()
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
 // LogEvents writes every event to logger, or to the one of [Config] if that is
 // nil, as [Orchestrator.Events] yields them: it blocks until the machine is
-// terminated or ctx is cancelled. A main that exits after Wait waits for it too,
-// or the last lines are lost:
+// terminated or ctx is cancelled. A shutdown that is not over after a second is
+// said to wait, and for whom and how long still; again after another second, two,
+// four and so on.
 //
-//	var logged sync.WaitGroup
-//	logged.Go(func() { o.LogEvents(ctx, logger) })
-//	report, err := o.Wait(ctx)
-//	logged.Wait()
+// [Main] calls it. A main of your own that exits after Wait waits for it too, but
+// not for ever, because whoever reads the log may not.
 func (o *Orchestrator) LogEvents(ctx context.Context, logger *slog.Logger) {
 	logger = cmp.Or(logger, o.logger)
-	for e := range o.Events(ctx) {
-		level := slog.LevelInfo
-		if e.Err != nil || e.Kind == Insisted || e.Kind == Forced || e.Kind == Timeout {
-			level = slog.LevelWarn
+	pause := time.Second
+	tick := time.NewTimer(pause)
+	defer tick.Stop()
+	tick.Stop() // until a shutdown begins
+	o.follow(ctx, func(e Event) bool {
+		if e.Kind == ShutdownRequested {
+			tick.Reset(pause - time.Since(e.At))
 		}
-		attrs := []slog.Attr{slog.Time("at", e.At), slog.String("state", e.State.String())}
-		if e.From != "" {
-			attrs = append(attrs, slog.String("from", string(e.From)))
-		}
-		if e.Command != nil {
-			attrs = append(attrs, slog.String("reason", e.Command.Reason), slog.String("by", e.Command.By))
-		}
-		if e.Err != nil {
-			attrs = append(attrs, slog.Any("error", e.Err))
-		}
-		logger.LogAttrs(ctx, level, e.Kind.String(), attrs...)
+		e.log(ctx, logger)
+		return true
+	}, tick.C, func() {
+		o.Report().logWaiting(ctx, logger)
+		tick.Reset(pause)
+		pause *= 2
+	})
+}
+
+func (e Event) log(ctx context.Context, logger *slog.Logger) {
+	level := slog.LevelInfo
+	if e.Err != nil || e.Kind == Insisted || e.Kind == Forced || e.Kind == Timeout {
+		level = slog.LevelWarn
 	}
+	attrs := []slog.Attr{slog.Time("at", e.At), slog.String("state", e.State.String())}
+	if e.From != "" {
+		attrs = append(attrs, slog.String("from", string(e.From)))
+	}
+	if e.Command != nil {
+		attrs = append(attrs, slog.String("reason", e.Command.Reason), slog.String("by", e.Command.By))
+		if e.Kind == ShutdownRequested && e.Command.Signal != 0 {
+			attrs = append(attrs, slog.String("next", "a second signal forces the end"))
+		}
+		if e.Command.Err != nil {
+			attrs = append(attrs, errorAttr(e.Command.Err))
+		}
+	}
+	if e.Err != nil {
+		attrs = append(attrs, errorAttr(e.Err))
+	}
+	logger.LogAttrs(ctx, level, e.Kind.String(), attrs...)
+}
+
+// logWaiting says whom a shutdown waits for.
+func (r *Report) logWaiting(ctx context.Context, logger *slog.Logger) {
+	if r.State == Terminated {
+		return
+	}
+	const most = 8
+	var names []string
+	for _, id := range r.Outstanding() {
+		names = append(names, plain(string(id)))
+	}
+	text := strings.Join(names[:min(most, len(names))], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	logger.LogAttrs(ctx, slog.LevelWarn, "still waiting", slog.String("for", text),
+		slog.Duration("since", round(r.Took)), slog.Duration("left", round(time.Until(r.Deadline))))
 }

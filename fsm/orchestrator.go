@@ -24,7 +24,7 @@ const (
 	// What a process that shut down exits with, as [Report.ExitCode] says. A
 	// shutdown forced by signal n has 128+n instead, as shells report it.
 	ExitOK       = 0
-	ExitFailure  = 1 // the command carried an error
+	ExitFailure  = 1 // a request carried an error
 	ExitAlarm    = 3 // the alarm fired, or a force without a signal ended it
 	ExitImpolite = 4 // in time, but a component failed, panicked or was insisted upon
 )
@@ -36,9 +36,10 @@ type Config struct {
 	// InsistAfter is the polite time: when it is over, what still runs is
 	// insisted upon. Below Alarm; 80 % of it if zero.
 	InsistAfter time.Duration
-	// Logger is told of recovered panics, at error level with their stack, and of
-	// components that return after the end; slog.Default() if nil. Everything
-	// else is told by [Orchestrator.Events].
+	// Logger is told of recovered panics, at error level with their stack, of
+	// requests that are refused or carry an error and join another, and of
+	// components that return after the end; slog.Default() if nil. Everything else
+	// is told by [Orchestrator.Events].
 	Logger *slog.Logger
 }
 
@@ -52,44 +53,34 @@ type Orchestrator struct {
 	inbox         inbox
 	done          chan struct{} // closed when the report is final
 
+	context begunContext // ends when a shutdown begins
+	begun   context.CancelCauseFunc
+
 	// mu is held by whoever feeds the core.
 	mu         sync.Mutex
 	machine    *Machine
 	state      State      // of the machine, which is slower to ask
 	edge       Transition // the one into Terminated
 	core       core
-	index      map[ID]int
-	components []*component
-	command    *Command
+	index      map[ID]*component
+	components []*component // by index; nil where one has departed
+	startup    *component   // while it goes on
+	reporting  int          // components that have a report of their own
+	requests   []*Command
 	force      *Command
 	began      time.Time
-	base       context.Context // carries the command
-	onTime     group           // the contexts of those who start in the polite time
-	tooLate    group           // of those who start after it
-	quiescing  group
-	timers     []*time.Timer
+	clock      clock
+	late       bool // the polite time is over
+	asked      *asked
+	base       context.Context // carries it
+	onTime     *group          // the contexts of those who start in the polite time
+	tooLate    *group          // of those who start after it
+	atLast     *group          // of those who start after these too have been insisted upon
+	quiescing  *group
 	final      *Report
 
 	profile     func() map[string]string // labelledStacks, but in a test of a slow one
 	profileCost atomic.Int64             // of the last goroutine profile, in ns; 0 before there is one
-}
-
-// group is a context that many components share, and when its time is up.
-type group struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	until  time.Time
-}
-
-func newGroup(base context.Context, until time.Time) group {
-	ctx, cancel := context.WithCancelCause(base)
-	return group{ctx, cancel, until}
-}
-
-func (g group) end() {
-	if g.cancel != nil {
-		g.cancel(ErrInsist)
-	}
 }
 
 // New returns an orchestrator in state [Running]. It fails if a duration is
@@ -103,27 +94,34 @@ func New(config Config) (*Orchestrator, error) {
 	if polite >= alarm {
 		return nil, fmt.Errorf("fsm: config: insist after %v is not below the alarm of %v", polite, alarm)
 	}
-	return &Orchestrator{
+	o := &Orchestrator{
 		alarm: alarm, polite: polite, logger: cmp.Or(config.Logger, slog.Default()),
-		done: make(chan struct{}), machine: NewMachine(), core: core{graph: &graph{}}, index: map[ID]int{},
+		done: make(chan struct{}), machine: NewMachine(), core: newCore(), index: map[ID]*component{},
 		profile: labelledStacks,
-	}, nil
+	}
+	o.context.Context, o.begun = context.WithCancelCause(context.Background())
+	return o, nil
 }
 
-// mostOf is the share of a time after which one stops being polite: 80 %.
-func mostOf(d time.Duration) time.Duration { return d - d/5 }
-
-// Register adds a component under an ID of its own; [Before], [After],
-// [Withdraws] and [Grace] say how it takes part. Those that the order names must
-// be registered already, so registration follows start-up order.
+// Register adds a component under an ID of its own; the options say how it takes
+// part. Those that the order names must be registered already, so registration
+// follows start-up order. What [Serve] made begins to run.
 //
 // It does not block. What is refused is not applied at all, and the error wraps
 // one of the sentinels: [ErrShutdownBegun] once a shutdown has begun, when the
 // caller has to stop what it started itself.
 func (o *Orchestrator) Register(id ID, shutdown Component, options ...Option) error {
-	c, err := newComponent(id, shutdown, options)
+	return o.add(id, func() (*component, error) { return newComponent(id, shutdown, options) })
+}
+
+func (o *Orchestrator) add(id ID, made func() (*component, error)) error {
+	c, err := made()
 	if err == nil {
-		err = o.register(c)
+		if n, ok := c.shutdown.(*nested); ok && n.contains(o) {
+			err = ErrCycle
+		} else {
+			err = o.register(c)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("fsm: register %q: %w", string(id), err)
@@ -155,24 +153,43 @@ func (o *Orchestrator) register(c *component) error {
 		c.grace = o.polite / 2
 	}
 	c.index = len(o.components)
-	o.index[c.id] = c.index
+	o.index[c.id] = c
 	o.components = append(o.components, c)
-	o.core.add(c.withdraws, c.quiescer != nil, prev, next)
+	o.core.add(c.traits, prev, next)
+	if c.startup {
+		o.startup, o.core.graph.startup = c, c.index
+	}
+	if c.reporter != nil {
+		o.reporting++
+	}
+	if c.runner != nil {
+		go o.live(c)
+	}
 	return nil
 }
 
-// legal refuses what would make a component wait for itself, or the withdrawal
-// for those who wait for it.
+// legal refuses what would make a component wait for itself, the withdrawal for
+// those who wait for it, or what is not Last for what is; and a Grace that the
+// alarm does not give.
 func (o *Orchestrator) legal(c *component, prev, next []int) error {
 	g := o.core.graph
 	for _, p := range prev {
-		if c.withdraws && !g.withdraws[p] {
+		if c.withdraws && !g.traits[p].withdraws {
 			return ErrWithdrawsLate
+		}
+		if g.traits[p].last && !c.last {
+			return fmt.Errorf("%w: after %q, which is Last", ErrContradiction, string(o.components[p].id))
 		}
 	}
 	for _, n := range next {
-		if !c.withdraws && g.withdraws[n] {
+		if !c.withdraws && g.traits[n].withdraws {
 			return ErrWithdrawsLate
+		}
+		if c.last && !g.traits[n].last {
+			return fmt.Errorf("%w: Last, and before %q, which is not", ErrContradiction, string(o.components[n].id))
+		}
+		if n == g.startup {
+			return fmt.Errorf("%w: everything waits for start-up", ErrCycle)
 		}
 		for _, p := range prev {
 			if g.reaches(n, p) {
@@ -180,13 +197,102 @@ func (o *Orchestrator) legal(c *component, prev, next []int) error {
 			}
 		}
 	}
+	if c.grace > o.polite {
+		return fmt.Errorf("%w: a grace of %v is longer than the polite time of %v, of an alarm of %v",
+			ErrInvalid, c.grace, o.polite, o.alarm)
+	}
 	return nil
 }
 
+// Deregister forgets a component that has come and gone: a tenant, a connection.
+// Nobody waits for it any more, and its ID is free again. It is not shut down;
+// the ctx of one that [Orchestrator.Go] started ends. It does not block, and takes
+// time in proportion to the orders the component is part of. The error wraps
+// [ErrUnknown], or [ErrShutdownBegun] once a shutdown has begun, in which the
+// component takes part.
+func (o *Orchestrator) Deregister(id ID) error {
+	c, err := o.deregister(id)
+	if err != nil {
+		return fmt.Errorf("fsm: deregister %q: %w", string(id), err)
+	}
+	if c.runner != nil && c.runner.cancel != nil {
+		c.runner.cancel(nil)
+	}
+	return nil
+}
+
+func (o *Orchestrator) deregister(id ID) (*component, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.core.state != Running {
+		return nil, ErrShutdownBegun
+	}
+	c, known := o.index[id]
+	if !known || c == o.startup { // which ends by itself
+		return nil, ErrUnknown
+	}
+	o.depart(c)
+	return c, nil
+}
+
+// depart forgets a component. The caller holds mu.
+func (o *Orchestrator) depart(c *component) {
+	o.core.remove(c.index)
+	o.components[c.index] = nil
+	delete(o.index, c.id)
+	c.index = nobody
+	if c.reporter != nil {
+		o.reporting--
+	}
+	if c == o.startup {
+		o.startup = nil
+	}
+	if gone := o.core.graph.departed; gone > 32 && gone > len(o.components)/2 {
+		o.compact()
+	}
+}
+
+// compact closes the gaps that those who departed have left.
+func (o *Orchestrator) compact() {
+	left := make([]*component, 0, len(o.index))
+	for i, to := range o.core.compact() {
+		if to != nobody {
+			left = append(left, o.components[i])
+			o.components[i].index = to
+		}
+	}
+	o.components = left
+}
+
 // Request asks for a shutdown and returns at once, without waiting for it. It
-// reports whether this request began it: the first one wins, the others join.
+// reports whether this request began it. The first one does; the others join:
+// [Report.Requests] has them all, an error that any of them carries counts, and
+// the nearest of their Within is kept. One with a negative Within is refused, and
+// that is logged.
 func (o *Orchestrator) Request(command Command) bool {
+	if err := command.valid(); err != nil {
+		o.logger.Error("fsm: request refused", "error", err, "reason", command.Reason, "by", command.By)
+		return false
+	}
 	return o.call(&message{input: input{kind: requested}, command: &command})
+}
+
+// Insist ends the polite time now: the step between asking and forcing. What
+// runs is insisted upon, and whatever is ordered after it goes on in order, as at
+// the end of the polite time. In [Running] it is a request first. It reports
+// whether it ended the polite time. Like Force it looks first where the
+// components hang, and waits 50 ms for that at most.
+func (o *Orchestrator) Insist(command Command) bool {
+	if err := command.valid(); err != nil {
+		o.logger.Error("fsm: insist refused", "error", err, "reason", command.Reason, "by", command.By)
+		return false
+	}
+	o.call(&message{input: input{kind: requested}, command: &command})
+	taken, later := o.sampleWithin(forcePatience, true)
+	m := &message{input: input{kind: politeOver}, sample: taken}
+	ended := o.call(m)
+	o.tellLater(later)
+	return ended
 }
 
 // Force ends the shutdown now: what a second signal does. The machine takes the
@@ -195,15 +301,16 @@ func (o *Orchestrator) Request(command Command) bool {
 // reports whether it ended the shutdown. It first takes a goroutine profile, to
 // say where the components hang, and waits 50 ms for that at most.
 func (o *Orchestrator) Force(command Command) bool {
-	stacks, _ := o.stacksWithin(forcePatience)
-	return o.call(&message{input: input{kind: forced}, command: &command, stacks: stacks})
+	taken, _ := o.sampleWithin(forcePatience, true)
+	return o.call(&message{input: input{kind: forced}, command: &command, sample: taken})
 }
 
 // Wait blocks until the machine is terminated and returns the final report, the
-// same one to every caller; or an error that wraps ctx's cause when ctx ends
-// first, which harms nobody else. It does not ask for a shutdown. What is being
-// shut down must not wait: a handler of a registered http.Server that did would
-// wait for itself until it is insisted upon. There, call Request alone.
+// same one to every caller; or, when ctx ends first, the report so far and an
+// error that wraps ctx's cause, which harms nobody else. It does not ask for a
+// shutdown. What is being shut down must not wait: a handler of a registered
+// http.Server that did would wait for itself until it is insisted upon. There,
+// call Request alone.
 func (o *Orchestrator) Wait(ctx context.Context) (*Report, error) {
 	select {
 	case <-o.done:
@@ -211,17 +318,55 @@ func (o *Orchestrator) Wait(ctx context.Context) (*Report, error) {
 		select {
 		case <-o.done:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("fsm: wait: %w", context.Cause(ctx))
+			return o.Report(), fmt.Errorf("fsm: wait: %w", context.Cause(ctx))
 		}
 	}
 	return o.final, nil
 }
 
 // Shutdown is [Orchestrator.Request] and [Orchestrator.Wait], with what is said
-// there of those who must not wait.
+// there of those who must not wait. A deadline of ctx is the command's Within,
+// less a twentieth of what is left or 250 ms: the report is final before ctx
+// ends. A ctx that has ended already says nothing of time. The error of a Within
+// that is refused wraps [ErrInvalid].
 func (o *Orchestrator) Shutdown(ctx context.Context, command Command) (*Report, error) {
+	if err := command.valid(); err != nil {
+		return o.Report(), fmt.Errorf("fsm: shutdown: %w", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
+		command.notBeyond(deadline)
+	}
 	o.Request(command)
 	return o.Wait(ctx)
+}
+
+// notBeyond makes the shutdown end a little before a deadline.
+func (c *Command) notBeyond(deadline time.Time) {
+	left := time.Until(deadline)
+	left = max(1, left-min(left/20, 250*time.Millisecond))
+	if c.Within == 0 || left < c.Within {
+		c.Within = left
+	}
+}
+
+func (c *Command) valid() error {
+	if c.Within < 0 {
+		return fmt.Errorf("%w: within %v is negative", ErrInvalid, c.Within)
+	}
+	return nil
+}
+
+// Context returns a context that ends when a shutdown begins, for whatever waits
+// and is not a component: start-up code, streams of events. [CommandFrom] takes
+// the command from it then, and its cause wraps [ErrShutdownBegun].
+func (o *Orchestrator) Context() context.Context { return &o.context }
+
+// Ready reports whether the process can be sent work: no shutdown has begun, and
+// start-up, if [Main] runs it, is over.
+func (o *Orchestrator) Ready() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.core.state == Running && o.startup == nil
 }
 
 // Done returns a channel that is closed when the report is final.
@@ -240,10 +385,12 @@ func (o *Orchestrator) State() State { return o.machine.State() }
 // [OutcomeStopping] for what is not decided yet. Once the machine is terminated
 // it is the final report. It does not block.
 func (o *Orchestrator) Report() *Report {
+	inner := o.innerReports()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.final != nil {
 		return o.final
 	}
+	o.keepInner(inner)
 	return o.report(time.Now())
 }

@@ -77,7 +77,7 @@ func TestRegisterAccepts(t *testing.T) {
 	o, _ := orchestrator(t, Config{})
 	register(t, o, "w1", c, Withdraws())
 	register(t, o, "w2", c, Withdraws(), Before("w1"))
-	register(t, o, "w3", c, Withdraws(), After("w1", "w2"), Grace(time.Hour))
+	register(t, o, "w3", c, Withdraws(), After("w1", "w2"), Grace(time.Second))
 	register(t, o, "db", c)
 	register(t, o, "cache", c, After("w1"), After("w2"))
 	register(t, o, "http", c, Before("db", "cache"), After("w3"))

@@ -49,7 +49,10 @@ func (u *Outcome) UnmarshalText(text []byte) error {
 type ComponentReport struct {
 	ID         ID            `json:"id"`
 	Withdraws  bool          `json:"withdraws,omitempty"` // as registered
-	After      []ID          `json:"after,omitempty"`     // those ordered before it, by whichever side
+	Strict     bool          `json:"strict,omitempty"`
+	BestEffort bool          `json:"bestEffort,omitempty"`
+	Last       bool          `json:"last,omitempty"`
+	After      []ID          `json:"after,omitempty"` // those ordered before it, by whichever side
 	Outcome    Outcome       `json:"outcome"`
 	Insisted   bool          `json:"insisted"`           // its context was cancelled before it was done
 	Waited     time.Duration `json:"-"`                  // from the request to its start, or to now if it has none
@@ -57,18 +60,22 @@ type ComponentReport struct {
 	Ran        time.Duration `json:"-"`                  // from its start to its ack, or to now if it has none
 	Err        error         `json:"-"`                  // of Shutdown
 	QuiesceErr error         `json:"-"`                  // of Quiesce; after ErrQuiesceLate only a panic is a failure
+	Died       time.Time     `json:"died,omitzero"`      // when its run failed before it was stopped; how, is in Requests
 	Stack      string        `json:"stack,omitempty"`    // where it hung or panicked; at most 16 KiB
+	Inner      *Report       `json:"inner,omitempty"`    // of one that is a shutdown of its own
 }
 
 // Report says how a shutdown went, or goes. It is shared by all who ask, and not
 // to be changed. In JSON durations are numbers of milliseconds and errors are
 // strings; errors read back keep their text, and not their type.
 type Report struct {
-	Command    Command           `json:"command"`
+	Command    Command           `json:"command"`            // the one that began it
+	Requests   []Command         `json:"requests"`           // all of them, that one first
 	ForcedBy   *Command          `json:"forcedBy,omitempty"` // who would not wait, if somebody would not
 	State      State             `json:"state"`              // Terminated in a final report
 	Edge       Transition        `json:"-"`                  // the edge that led to Terminated
 	Began      time.Time         `json:"began"`              // when the request took effect; zero before
+	Deadline   time.Time         `json:"deadline,omitzero"`  // the moment of the alarm; zero before the request
 	Took       time.Duration     `json:"-"`                  // from there to the end, or to now
 	Components []ComponentReport `json:"components"`         // in the order of their registration
 	Events     []Event           `json:"events"`
@@ -78,39 +85,55 @@ type Report struct {
 func (o *Orchestrator) report(now time.Time) *Report {
 	r := &Report{
 		ForcedBy: o.force, State: o.state, Edge: o.edge, Began: o.began,
-		Components: make([]ComponentReport, 0, len(o.components)),
+		Requests: make([]Command, 0, len(o.requests)), Components: make([]ComponentReport, 0, len(o.index)),
+	}
+	for _, command := range o.requests {
+		r.Requests = append(r.Requests, *command)
 	}
 	if r.State != Running {
-		r.Command, r.Took = *o.command, now.Sub(o.began)
+		r.Command, r.Took, r.Deadline = r.Requests[0], now.Sub(o.began), o.clock.alarm
 	}
 	if r.Events, _ = o.log.after(0); r.Events == nil {
 		r.Events = []Event{}
 	}
-	for i := range o.components {
-		r.Components = append(r.Components, o.componentReport(i, now))
+	for _, c := range o.components {
+		if c != nil {
+			r.Components = append(r.Components, o.componentReport(c, now))
+		}
 	}
 	return r
 }
 
-func (o *Orchestrator) componentReport(i int, now time.Time) ComponentReport {
-	c, at := o.components[i], o.core.nodes[i].phase
+func (o *Orchestrator) componentReport(c *component, now time.Time) ComponentReport {
+	i := c.index
+	at := o.core.nodes[i].phase
 	line := ComponentReport{
-		ID: c.id, Withdraws: c.withdraws, After: o.ids(o.core.graph.prev[i]),
+		ID: c.id, Withdraws: c.withdraws, Strict: c.strict, BestEffort: c.bestEffort, Last: c.last, After: o.orderedAfter(i),
 		Outcome: c.outcome(at, o.core.state == Terminated), Insisted: o.core.nodes[i].insisted,
-		WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceErr, Stack: c.stack,
+		WaitedOn: c.waitedOn, Err: c.err, QuiesceErr: c.quiesceErr, Died: c.died, Stack: c.stack, Inner: c.inner,
 	}
 	switch {
 	case at == running:
 		line.Waited, line.Ran = c.started.Sub(o.began), now.Sub(c.started)
 	case at == done:
 		line.Waited, line.Ran, line.Stack = c.started.Sub(o.began), c.ended.Sub(c.started), ""
-	case o.core.state != Running && o.command != o.force: // a force that came first lets nobody wait
+	case o.core.state != Running && o.requests[0] != o.force: // a force that came first lets nobody wait
 		line.Waited, line.WaitedOn = now.Sub(o.began), o.ids(o.core.outstanding(i))
 	}
 	if c.panicked != nil && line.Stack == "" {
 		line.Stack = string(c.panicked.Stack)
 	}
 	return line
+}
+
+// orderedAfter lists those ordered before a component, in the order of their registration.
+func (o *Orchestrator) orderedAfter(i int) []ID {
+	var before []int
+	for _, p := range o.core.graph.prev[i] {
+		before = append(before, p.of)
+	}
+	slices.Sort(before)
+	return o.ids(before)
 }
 
 // outcome does not look into the errors: what is inside of them is other
@@ -135,29 +158,67 @@ func (c *component) outcome(at phase, final bool) Outcome {
 
 // ExitCode returns what the process should exit with: the first that fits of
 // 128+n, forced by signal n; [ExitAlarm]; [ExitImpolite]; [ExitFailure]; [ExitOK].
-// It means nothing before the report is final.
+// What is only BestEffort does not count, even if the alarm had to end it. A
+// report that is not final has ExitAlarm: whoever exits now does not wait.
 func (r *Report) ExitCode() int {
 	switch {
 	case r.ForcedBy != nil && r.ForcedBy.Signal != 0:
 		return 128 + int(r.ForcedBy.Signal)
-	case r.Edge.On == Timeout:
+	case r.State != Terminated || r.cutShort():
 		return ExitAlarm
 	case len(r.culprits()) > 0:
 		return ExitImpolite
-	case r.Command.Err != nil:
+	case len(r.requestErrs()) > 0:
 		return ExitFailure
 	}
 	return ExitOK
 }
 
+// cutShort reports whether the shutdown was ended from outside, and not only for
+// the sake of what is BestEffort.
+func (r *Report) cutShort() bool {
+	counted, indulged := false, false
+	for _, l := range r.Components {
+		if l.Outcome == OutcomeHung || l.Outcome == OutcomeSkipped {
+			counted, indulged = counted || !l.BestEffort, indulged || l.BestEffort
+		}
+	}
+	return r.ForcedBy != nil || r.Edge.On == Timeout && (counted || !indulged)
+}
+
 // culprits are those that did not leave in time and without being told twice.
 func (r *Report) culprits() (culprits []*ComponentReport) {
 	for i := range r.Components {
-		if l := &r.Components[i]; l.Outcome != OutcomeAcked || l.Insisted {
+		if l := &r.Components[i]; !l.BestEffort && (l.Outcome != OutcomeAcked || l.Insisted) {
 			culprits = append(culprits, l)
 		}
 	}
 	return culprits
+}
+
+// requestErrs are the errors that the requests carried.
+func (r *Report) requestErrs() (errs []error) {
+	requests := r.Requests
+	if len(requests) == 0 { // as older versions wrote it
+		requests = []Command{r.Command}
+	}
+	for _, command := range requests {
+		if command.Err != nil {
+			errs = append(errs, command.Err)
+		}
+	}
+	return errs
+}
+
+// Outstanding lists those that are shutting down and have not acked: whom the
+// shutdown waits for.
+func (r *Report) Outstanding() (ids []ID) {
+	for _, l := range r.Components {
+		if l.Outcome == OutcomeStopping || l.Outcome == OutcomeHung {
+			ids = append(ids, l.ID)
+		}
+	}
+	return ids
 }
 
 // Error says which component did not leave politely, and why.
@@ -178,22 +239,27 @@ func (l *ComponentReport) Unwrap() error {
 	return errors.Join(l.QuiesceErr, l.Err)
 }
 
-// Err returns nil exactly if the exit code is 0. Otherwise it joins [ErrForced]
-// or [ErrAlarm], the [*ComponentReport] of each component that did not leave
-// politely, and the command's error; errors.Is and errors.As find them all. It
-// means nothing before the report is final.
-func (r *Report) Err() error {
-	var errs []error
+// Err returns nil exactly if the exit code is 0. Otherwise it joins [ErrForced],
+// [ErrAlarm] or [ErrNotOver], the [*ComponentReport] of each component that did
+// not leave politely, and the errors of the requests; errors.Is and errors.As
+// find them all.
+func (r *Report) Err() error { return errors.Join(r.errs()...) }
+
+func (r *Report) errs() (errs []error) {
 	switch {
 	case r.ForcedBy != nil:
-		errs = append(errs, ErrForced)
-	case r.Edge.On == Timeout:
+		errs = append(errs, ErrForced, r.ForcedBy.Err)
+	case r.State != Terminated:
+		errs = append(errs, ErrNotOver)
+	case r.cutShort():
 		errs = append(errs, ErrAlarm)
 	}
-	for _, l := range r.culprits() {
-		errs = append(errs, l)
+	if r.State == Terminated {
+		for _, l := range r.culprits() {
+			errs = append(errs, l)
+		}
 	}
-	return errors.Join(append(errs, r.Command.Err)...)
+	return append(errs, r.requestErrs()...)
 }
 
 // standing says where the shutdown stands, and since when or how it came there.

@@ -3,7 +3,7 @@ package fsm
 import (
 	"context"
 	"errors"
-	"runtime/debug"
+	"log/slog"
 	"runtime/pprof"
 	"slices"
 	"time"
@@ -23,33 +23,67 @@ func (o *Orchestrator) call(m *message) bool {
 	o.deliver()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.command == m.command || o.force == m.command
+	return m.counted
 }
 
-// deliver feeds the core until the inbox is empty, and logs what came too late.
+// deliver feeds the core until the inbox is empty. What only the log is told of
+// is logged in a goroutine of its own, because whoever reads the log may not.
 func (o *Orchestrator) deliver() {
 	o.mu.Lock()
-	late := o.drain()
+	lines := o.drain()
 	o.mu.Unlock()
-	for _, m := range late {
-		id := string(o.components[m.who].id)
-		o.logger.Warn("fsm: component returned after the end", "id", id, "error", m.err)
+	if lines != nil {
+		go func() {
+			for _, l := range lines {
+				o.logger.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
+			}
+		}()
 	}
 }
 
-// drain returns the acks that came after the end. The caller holds mu.
-func (o *Orchestrator) drain() (late []*message) {
+// logLine is what is logged and is no event.
+type logLine struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+// drain returns what is to be logged. The caller holds mu.
+func (o *Orchestrator) drain() (lines []logLine) {
 	for m := o.inbox.take(); m != nil; m = o.inbox.take() {
 		for now := time.Now(); m != nil; m = m.next {
+			if m.kind == runEnded {
+				o.runEnded(m, now)
+			}
+			if line, ok := o.untold(m); ok {
+				lines = append(lines, line)
+			}
 			if o.final == nil {
 				o.feed(m, now)
-			} else if m.kind == acked || m.kind == quiesceEnded {
-				late = append(late, m)
 			}
 		}
 	}
-	return late
+	return lines
 }
+
+// untold makes the line of what no event and no report will tell in time.
+func (o *Orchestrator) untold(m *message) (l logLine, ok bool) {
+	switch {
+	case m.of != nil && m.kind == requested:
+		return logLine{slog.LevelError, "fsm: component died", []slog.Attr{idAttr(m.of.id), errorAttr(m.err)}}, true
+	case m.kind == requested && m.command.Err != nil && o.core.state != Running:
+		return logLine{slog.LevelError, "fsm: a request with an error joins the shutdown", []slog.Attr{
+			slog.String("reason", m.command.Reason), slog.String("by", m.command.By), errorAttr(m.command.Err),
+		}}, true
+	case o.final != nil && (m.kind == acked || m.kind == quiesceEnded):
+		id := o.components[m.who].id
+		return logLine{slog.LevelWarn, "fsm: component returned after the end", []slog.Attr{idAttr(id), errorAttr(m.err)}}, true
+	}
+	return logLine{}, false
+}
+
+func idAttr(id ID) slog.Attr        { return slog.String("id", string(id)) }
+func errorAttr(err error) slog.Attr { return slog.Any("error", err) }
 
 // feed gives the core one input and carries out what it emits.
 func (o *Orchestrator) feed(m *message, now time.Time) {
@@ -57,43 +91,72 @@ func (o *Orchestrator) feed(m *message, now time.Time) {
 	for _, e := range o.core.step(m.input) {
 		o.carryOut(e, m, now)
 	}
-	if m.kind == politeOver && o.final == nil {
-		o.armLate(now)
-	}
 }
 
 // note keeps what a message says beside its input.
 func (o *Orchestrator) note(m *message, now time.Time) {
-	if o.core.state == Running && m.command != nil {
-		o.begin(m.command, now)
+	if m.command != nil {
+		o.heed(m, now)
 	}
 	switch m.kind {
 	case acked:
-		o.components[m.who].ended, o.components[m.who].err = now, m.err
+		c := o.components[m.who]
+		c.ended, c.err = now, m.err
+		if m.inner != nil {
+			c.inner = m.inner
+		}
 	case quiesceEnded:
 		c := o.components[m.who]
 		c.quiesceErr = errors.Join(c.quiesceErr, m.err)
-	case forced:
-		o.force = m.command
 	case quiesceOver:
-		o.quiescing.end()
+		o.quiescing.insist()
 	case politeOver:
-		o.endPolite(now)
+		o.notePoliteOver(m, now)
+	case lastCallReached:
+		o.keepWaitedOn()
 	case lateOver:
-		o.tooLate.end()
+		o.tooLate.insist()
+		o.atLast = newGroup(o.base, o.clock.alarm)
 	}
 	if m.panicked != nil {
 		o.components[m.who].panicked = m.panicked
 	}
-	if m.stacks != nil { // to iterate over none would cost more than all the rest
-		o.keep(m.stacks)
+	if m.sample != nil { // to iterate over none would cost more than all the rest
+		o.keep(m.sample)
 	}
 }
 
-func (o *Orchestrator) keep(stacks map[string]string) {
-	for id, stack := range stacks {
-		if i, ok := o.index[ID(id)]; ok && o.core.nodes[i].phase == running {
-			o.components[i].stack = stack
+// heed keeps a command, and begins the shutdown if it is the first.
+func (o *Orchestrator) heed(m *message, now time.Time) {
+	first := o.core.state == Running
+	if m.kind == forced {
+		o.force, m.counted = m.command, true
+	}
+	if m.kind == requested || first {
+		o.requests = append(o.requests, m.command)
+	}
+	if first {
+		m.counted = true
+		o.begin(m.command, now)
+	} else if m.kind == requested {
+		o.hasten(m.command.Within, now)
+	}
+}
+
+func (o *Orchestrator) notePoliteOver(m *message, now time.Time) {
+	if o.late || o.core.state == Running {
+		m.kind = sampledLate
+		return
+	}
+	m.counted = true
+	o.endPolite(now)
+}
+
+// keepWaitedOn keeps whom those were waiting for that last call lets begin.
+func (o *Orchestrator) keepWaitedOn() {
+	for i, c := range o.components {
+		if o.core.nodes[i].phase == waiting {
+			c.waitedOn = o.ids(o.core.outstanding(i))
 		}
 	}
 }
@@ -107,40 +170,33 @@ func (o *Orchestrator) ids(indexes []int) (ids []ID) {
 
 // begin sets the one clock of this shutdown, for a request or a force.
 func (o *Orchestrator) begin(command *Command, now time.Time) {
-	o.command, o.began = command, now
-	o.base = context.WithValue(context.Background(), commandKey{}, command)
-	o.onTime = newGroup(o.base, now.Add(o.polite))
+	if o.core.graph.departed > 0 {
+		o.compact()
+	}
+	o.began = now
+	o.startClock(command.Within, now)
+	o.asked = &asked{command: *command}
+	alarm := o.clock.alarm
+	o.asked.alarm.Store(&alarm)
+	o.base = context.WithValue(context.Background(), commandKey{}, o.asked)
+	o.onTime = newGroup(o.base, o.clock.polite)
 	// request, withdrawn and the end, with room for a force; two for each component
 	o.log.reserve(2*len(o.components) + 4)
-	o.after(o.alarm, func() { o.tell(&message{input: input{kind: alarmFired}, stacks: o.alarmStacks()}) })
-	o.after(o.polite, func() { o.timeUp(politeOver) })
-	if slices.Contains(o.core.graph.quiesces, true) {
-		o.quiescing = newGroup(o.base, now.Add(o.polite/10))
-		o.after(o.polite/10, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
+	o.begun(&begunError{o.asked})
+}
+
+// quiesceAll tells everybody to take no new work.
+func (o *Orchestrator) quiesceAll(now time.Time) {
+	if !slices.ContainsFunc(o.core.graph.traits, func(t traits) bool { return t.quiesces }) {
+		return
 	}
-}
-
-func (o *Orchestrator) after(d time.Duration, f func()) {
-	o.timers = append(o.timers, time.AfterFunc(d, f))
-}
-
-// endPolite makes what runs hear ErrInsist, and what starts from now on live on
-// for most of what remains. It keeps whom those were waiting for.
-func (o *Orchestrator) endPolite(now time.Time) {
-	for i, c := range o.components {
-		if o.core.nodes[i].phase == waiting {
-			c.waitedOn = o.ids(o.core.outstanding(i))
+	d := o.clock.polite.Sub(o.began) / 10
+	o.quiescing = newGroup(o.base, now.Add(d))
+	o.after(d, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
+	for _, c := range o.components {
+		if c.quiescer != nil {
+			go o.run(c, &componentContext{Context: o.quiescing.ctx, labels: c.labels, shared: o.quiescing}, quiesceEnded)
 		}
-	}
-	o.onTime.end()
-	o.tooLate = newGroup(o.base, now.Add(mostOf(o.began.Add(o.alarm).Sub(now))))
-}
-
-// armLate sets the time at which those who started late are insisted upon.
-func (o *Orchestrator) armLate(now time.Time) {
-	late := func(n node) bool { return n.phase == running && !n.insisted }
-	if slices.ContainsFunc(o.core.nodes, late) {
-		o.after(o.tooLate.until.Sub(now), func() { o.timeUp(lateOver) })
 	}
 }
 
@@ -148,11 +204,27 @@ func (o *Orchestrator) armLate(now time.Time) {
 // They are sampled first, while nobody has been cancelled; but in a process with
 // a great many goroutines that takes long, and the insisting must not be late.
 func (o *Orchestrator) timeUp(kind inputKind) {
-	stacks, later := o.stacksWithin(time.Until(o.began.Add(o.alarm)) / 10)
-	o.tell(&message{input: input{kind: kind}, stacks: stacks})
+	taken, later := o.sampleWithin(o.alarmLeft()/10, true)
+	o.tell(&message{input: input{kind: kind}, sample: taken})
+	o.tellLater(later)
+}
+
+// tellLater tells of a sample that was not there in time, when it comes.
+func (o *Orchestrator) tellLater(later <-chan *snapshot) {
 	if later != nil {
-		o.tell(&message{input: input{kind: sampledLate}, stacks: <-later})
+		go func() { o.tell(&message{input: input{kind: sampledLate}, sample: <-later}) }()
 	}
+}
+
+// alarmOver tells the core of the alarm.
+func (o *Orchestrator) alarmOver() {
+	o.tell(&message{input: input{kind: alarmFired}, sample: o.alarmSample()})
+}
+
+func (o *Orchestrator) alarmLeft() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Until(o.clock.alarm)
 }
 
 // carryOut records an event and does what it stands for.
@@ -175,14 +247,21 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 
 	switch e.kind {
 	case ShutdownRequested:
-		if m.kind == requested { // a force leaves no time for it
-			o.quiesceAll()
+		if m.kind == requested && o.startup == nil { // a force leaves no time for it
+			o.quiesceAll(now)
 		}
 	case Started:
 		o.start(o.components[e.who], e.cause, now)
+	case Acked:
+		if o.components[e.who] == o.startup && !o.core.lastCall {
+			o.quiesceAll(now)
+		}
 	case Insisted:
 		if c := o.components[e.who]; c.cancel != nil {
 			c.cancel(ErrInsist)
+			if m.kind == graceOver {
+				o.after(lastCallAfter(c.grace), func() { o.tell(&message{input: input{graceLastCall, c.index}}) })
+			}
 		}
 	case Quiesced:
 		if m.kind == quiesceOver {
@@ -206,76 +285,79 @@ func (o *Orchestrator) move(kind Kind) {
 	}
 }
 
-// quiesceAll tells everybody to take no new work.
-func (o *Orchestrator) quiesceAll() {
-	for _, c := range o.components {
-		if c.quiescer != nil {
-			go o.run(c, &componentContext{o.quiescing.ctx, c.labels, o.quiescing.until}, quiesceEnded)
-		}
-	}
-}
-
+// start begins the component's shutdown.
 func (o *Orchestrator) start(c *component, cause int, now time.Time) {
 	c.started = now
 	if cause != nobody && c.waitedOn == nil {
 		c.waitedOn = []ID{o.components[cause].id}
 	}
+	if r := c.runner; r != nil && r.cancel != nil {
+		o.stopRun(c)
+		return
+	}
 	shared := o.onTime
-	if o.core.late {
+	switch {
+	case o.atLast != nil:
+		shared = o.atLast
+	case o.late:
 		shared = o.tooLate
 	}
-	c.ctx = componentContext{shared.ctx, c.labels, shared.until}
-	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(shared.until) {
+	c.ctx = componentContext{Context: shared.ctx, labels: c.labels, shared: shared}
+	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(*shared.until.Load()) {
 		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
-		c.ctx.deadline = limit
+		c.ctx.limit = limit
 		o.after(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
 	}
 	go o.run(c, &c.ctx, acked)
 }
 
+// stopRun ends the ctx of a run, whose end is the ack; one that is over acks now.
+func (o *Orchestrator) stopRun(c *component) {
+	c.runner.cancel(context.Cause(o.context.Context))
+	if c.runner.over {
+		c.ack.input = input{acked, c.index}
+		o.tell(&c.ack) // leaves it in the inbox, since this is what feeds the core
+	}
+}
+
 // run calls the component and turns its end, however it comes, into a message.
 func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind) {
 	pprof.SetGoroutineLabels(c.labels)
-	m, call := &c.ack, c.shutdown.Shutdown
+	m, call := &c.ack, c.stop
 	if ended == quiesceEnded {
 		m, call = new(message), c.quiescer.Quiesce
 	}
 	m.input = input{ended, c.index}
-	returned := false
-	defer func() {
-		if !returned {
-			m.panicked = o.recovered(c, recover())
-			m.err = m.panicked
+	contain(func() error { return call(ctx) }, func(err error) {
+		m.err = err
+		if m.panicked, _ = err.(*PanicError); m.panicked != nil {
+			o.logPanic(c, m.panicked)
+		}
+		if c.reporter != nil && ended == acked {
+			m.inner = c.reporter.Report()
 		}
 		o.tell(m)
-	}()
-	m.err = call(ctx)
-	returned = true
+	})
 }
 
-// recovered makes the error of a panic; recover() returns nil only for Goexit.
-// It is logged before the ack, so that the end of the process cannot lose it; but
-// a log that is stuck, or a value that cannot be printed, does not keep the ack.
-func (o *Orchestrator) recovered(c *component, value any) *PanicError {
-	stack := debug.Stack()
-	err := &PanicError{Value: value, Stack: stack[:min(len(stack), maxStack)]}
+// logPanic logs a panic before its ack, so that the end of the process cannot
+// lose it; but a log that is stuck, or a value that cannot be printed, does not
+// keep the ack.
+func (o *Orchestrator) logPanic(c *component, err *PanicError) {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
 		o.logger.Error("fsm: component panicked", "id", string(c.id), "error", err, "stack", string(err.Stack))
 	}()
 	receiveWithin(o.polite/10, logged)
-	return err
 }
 
 // end makes the report final. What still runs is told so, and left behind.
 func (o *Orchestrator) end(now time.Time) {
-	for _, timer := range o.timers {
-		timer.Stop()
-	}
+	o.clock.stop()
 	o.final = o.report(now)
-	o.onTime.end()
-	o.tooLate.end()
-	o.quiescing.end()
+	for _, g := range []*group{o.onTime, o.tooLate, o.atLast, o.quiescing} {
+		g.insist()
+	}
 	close(o.done)
 }

@@ -22,28 +22,83 @@ const (
 	forcePatience = 50 * time.Millisecond
 )
 
-// sampleStacks returns the stacks of the goroutines that carry a component's
-// label, by ID. It is called before anybody is cancelled, to see where they hang.
-func (o *Orchestrator) sampleStacks() map[string]string {
+// snapshot is how those stand that run: their stacks, and the reports of those
+// that are shutdowns of their own, by ID. It is taken before anybody is
+// cancelled, to see where they hang.
+type snapshot struct {
+	stacks map[string]string
+	inner  map[ID]*Report
+}
+
+func (o *Orchestrator) takeSample(withStacks bool) *snapshot {
 	o.mu.Lock()
 	anybody := o.final == nil && len(o.core.running()) > 0
 	o.mu.Unlock()
 	if !anybody {
 		return nil
 	}
-	begun := time.Now()
-	stacks := o.profile()
-	o.profileCost.Store(int64(max(time.Since(begun), 1)))
-	return stacks
+	s := new(snapshot)
+	if begun := time.Now(); withStacks {
+		s.stacks = o.profile()
+		o.profileCost.Store(int64(max(time.Since(begun), 1)))
+	}
+	s.inner = o.innerReports()
+	return s
 }
 
-// stacksWithin is sampleStacks if that is done in time, and else where its result
+// innerReports asks those that are shutdowns of their own. It must not hold mu,
+// because what it calls is not ours.
+func (o *Orchestrator) innerReports() map[ID]*Report {
+	var inner map[ID]*Report
+	for id, reporter := range o.reporters() {
+		if inner == nil {
+			inner = map[ID]*Report{}
+		}
+		inner[id] = reporter.Report()
+	}
+	return inner
+}
+
+func (o *Orchestrator) reporters() map[ID]interface{ Report() *Report } {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reporting == 0 {
+		return nil
+	}
+	found := map[ID]interface{ Report() *Report }{}
+	for i, c := range o.components {
+		if c != nil && c.reporter != nil && o.core.nodes[i].phase == running {
+			found[c.id] = c.reporter
+		}
+	}
+	return found
+}
+
+// keep keeps what was sampled of those that still run. The caller holds mu.
+func (o *Orchestrator) keep(s *snapshot) {
+	for id, stack := range s.stacks {
+		if c, ok := o.index[ID(id)]; ok && o.core.nodes[c.index].phase == running {
+			c.stack = stack
+		}
+	}
+	o.keepInner(s.inner)
+}
+
+func (o *Orchestrator) keepInner(inner map[ID]*Report) {
+	for id, report := range inner {
+		if c, ok := o.index[id]; ok && o.core.nodes[c.index].phase == running {
+			c.inner = report
+		}
+	}
+}
+
+// sampleWithin is takeSample if that is done in time, and else where its result
 // comes later.
-func (o *Orchestrator) stacksWithin(d time.Duration) (stacks map[string]string, later <-chan map[string]string) {
-	sampled := make(chan map[string]string, 1)
-	go func() { sampled <- o.sampleStacks() }()
-	if stacks, ok := receiveWithin(d, sampled); ok {
-		return stacks, nil
+func (o *Orchestrator) sampleWithin(d time.Duration, withStacks bool) (taken *snapshot, later <-chan *snapshot) {
+	sampled := make(chan *snapshot, 1)
+	go func() { sampled <- o.takeSample(withStacks) }()
+	if taken, ok := receiveWithin(d, sampled); ok {
+		return taken, nil
 	}
 	return nil, sampled
 }
@@ -59,14 +114,13 @@ func receiveWithin[T any](d time.Duration, from <-chan T) (value T, ok bool) {
 	}
 }
 
-// alarmStacks is sampleStacks if that can be expected to be cheap. It does not
-// wait for a profile that is being taken.
-func (o *Orchestrator) alarmStacks() map[string]string {
+// alarmSample is takeSample, with stacks if they can be expected to be cheap. It
+// does not wait for a profile that is being taken, nor long for what is not ours.
+func (o *Orchestrator) alarmSample() *snapshot {
 	cost := time.Duration(o.profileCost.Load())
-	if cost > cheapProfile || cost == 0 && runtime.NumGoroutine() > fewGoroutines {
-		return nil
-	}
-	return o.sampleStacks()
+	cheap := cost <= cheapProfile && (cost != 0 || runtime.NumGoroutine() <= fewGoroutines)
+	taken, _ := o.sampleWithin(forcePatience, cheap)
+	return taken
 }
 
 // labelledStacks reads the goroutine profile in its text form, debug=1: the one

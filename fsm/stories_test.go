@@ -138,11 +138,10 @@ var stories = []struct {
 		s.cast("stuck", "ignores everything", s.hangs())
 		s.cast("behind", "would close in 1ms; after stuck", obeys(1*ms), After("stuck"))
 		received := make(chan os.Signal)
-		go s.obey(received)
+		go s.obey(received, nil)
 		received <- syscall.SIGTERM
 		time.Sleep(300 * ms)
 		received <- syscall.SIGINT
-		close(received)
 	}},
 	{"force", "A force before any request: there is no time for anybody.", Config{}, func(s *stage) {
 		s.cast("db", "is never asked", obeys(0))

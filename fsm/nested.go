@@ -1,0 +1,78 @@
+package fsm
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Component makes the orchestrator a component of another one: a plugin, a
+// tenant, a library with a life of its own. Its shutdown has the command and the
+// time of the outer one; whoever insists upon it insists inside; its report stands
+// in that of the outer one, and its error is the report's, less what the command
+// itself carried. An orchestrator that would be inside itself is refused with
+// [ErrCycle].
+func (o *Orchestrator) Component() Component { return &nested{o} }
+
+type nested struct{ inner *Orchestrator }
+
+func (n *nested) Shutdown(ctx context.Context) error {
+	command, _ := CommandFrom(ctx)
+	command.Within = 0
+	if left, ok := TimeLeft(ctx); ok { // its report is final before the outer one has to be
+		command.notBeyond(time.Now().Add(left))
+	}
+	if command.Err != nil {
+		command.Err = &passedOn{command.Err}
+	}
+	n.inner.Request(command)
+	select {
+	case <-n.inner.done:
+	case <-ctx.Done():
+		n.inner.Insist(Command{Reason: "the outer shutdown insists: " + command.Reason, By: command.By})
+		<-n.inner.done
+	}
+	return n.inner.final.errorOfItsOwn()
+}
+
+func (n *nested) Report() *Report { return n.inner.Report() }
+
+// contains reports whether other is n's orchestrator, or inside it.
+func (n *nested) contains(other *Orchestrator) bool {
+	if n.inner == other {
+		return true
+	}
+	for _, child := range n.inner.nestedOnes() {
+		if child.contains(other) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *Orchestrator) nestedOnes() (children []*nested) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.index {
+		if child, ok := c.shutdown.(*nested); ok {
+			children = append(children, child)
+		}
+	}
+	return children
+}
+
+// passedOn is the error of a command that came from outside.
+type passedOn struct{ error }
+
+func (e *passedOn) Unwrap() error { return e.error }
+
+// errorOfItsOwn is Err without what came with the command from outside.
+func (r *Report) errorOfItsOwn() error {
+	var own []error
+	for _, err := range r.errs() {
+		if _, foreign := err.(*passedOn); !foreign {
+			own = append(own, err)
+		}
+	}
+	return errors.Join(own...)
+}
