@@ -233,6 +233,71 @@ func BenchmarkCulprit(b *testing.B) {
 	b.ReportMetric(float64(floor.took)/float64(alarm), "floor-x-alarm")
 }
 
+// BenchmarkRuns: 10,000 functions that run until they are told to stop, from the
+// first Go to the report. The goal is 1.5 times an errgroup whose context is
+// cancelled.
+func BenchmarkRuns(b *testing.B) {
+	const n = 10_000
+	ids := make([]ID, n)
+	for i := range ids {
+		ids[i] = ID(fmt.Sprint(i))
+	}
+	run := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	ours, floor := compare(b, func() func() {
+		o := quiet(b, Config{Alarm: time.Hour})
+		return func() {
+			for _, id := range ids {
+				if err := o.Go(id, run); err != nil {
+					b.Fatal(err)
+				}
+			}
+			finish(b, o, ExitOK)()
+		}
+	}, func() func() {
+		return func() {
+			parent, cancel := context.WithCancel(context.Background())
+			g, ctx := errgroup.WithContext(parent)
+			for range n {
+				g.Go(func() error { return run(ctx) })
+			}
+			cancel()
+			_ = g.Wait()
+		}
+	})
+	b.ReportMetric(float64(ours.took)/n, "ns/run")
+	b.ReportMetric(float64(floor.took)/n, "floor-ns/run")
+	b.ReportMetric(float64(ours.took)/float64(floor.took), "x-floor")
+	b.ReportMetric(float64(ours.allocs)/n, "allocs/run")
+}
+
+// BenchmarkDeregister: one goes, of 100,000 that are all ordered against one
+// other. The goal is 1 µs.
+func BenchmarkDeregister(b *testing.B) {
+	const n = 100_000
+	ids, c := make([]ID, n), returns(nil)
+	for i := range ids {
+		ids[i] = ID(fmt.Sprint(i))
+	}
+	var took []sample
+	for b.Loop() {
+		o := quiet(b, Config{})
+		register(b, o, "db", c)
+		for _, id := range ids {
+			register(b, o, id, c, Before("db"))
+		}
+		runtime.GC()
+		took = append(took, timed(func() {
+			for _, id := range ids {
+				if err := o.Deregister(id); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(quartile(took).took)/n, "ns/deregister")
+}
+
 // BenchmarkTransition: one transition of the bare engine, through our Machine,
 // and recorded in the log with its time. The goals are 1.3 and 1.7 times the
 // engine.

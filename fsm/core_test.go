@@ -251,7 +251,7 @@ var mutants = []struct{ name, from, to string }{
 	{"the Strict hear last call", "ordered && (t.strict || !c.lastCall)", "ordered && !c.lastCall"},
 	{"nobody hears last call", "ordered && (t.strict || !c.lastCall)", "ordered"},
 	{"those with a Quiesce do not hear last call", "(n.quiescing || barred) && !c.lastCall", "(n.quiescing || barred)"},
-	{"last call starts nobody", "\t\tc.move(Withdrawn)\n\t}\n\tc.startReady(nobody)\n}\n\n// insistUponAll", "\t\tc.move(Withdrawn)\n\t}\n}\n\n// insistUponAll"},
+	{"last call starts nobody", "c.move(Withdrawn)\n\t}\n\tc.startReady(nobody)", "c.move(Withdrawn)\n\t}"},
 	{"last call is not kept", "\tc.lastCall = true\n", ""},
 	{"Withdrawing outlasts last call", "c.lastCall = true\n\tif c.state == Withdrawing {\n\t\tc.move(Withdrawn)\n\t}", "c.lastCall = true"},
 	{"the polite time ends with last call", "case politeOver, lateOver:\n\t\tc.insistUponAll()", "case politeOver, lateOver:\n\t\tc.insistUponAll()\n\t\tc.callLast()"},

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,23 +12,20 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 )
 
-// An HTTP server, a worker pool that its handlers feed, and a database that the
-// workers write to: registered in the order in which they are started, shut down
-// in the order that Before says.
+// Without Main: an HTTP server, a worker pool that its handlers feed, and a
+// database that the workers write to, registered in the order in which they are
+// started, shut down in the order that Before says.
 func Example() {
-	db, workers, server := openDatabase(), startWorkers(), &http.Server{}
+	db, err := openDatabase(context.Background())
+	check(err)
+	workers, server := startWorkers(), &http.Server{Addr: "localhost:0"}
 
 	o, err := fsm.New(fsm.Config{Alarm: 10 * time.Second})
 	check(err)
+	defer o.HandleSignals()() // SIGINT, SIGTERM and SIGHUP ask for a shutdown, a second one forces it
 	check(o.Register("db", fsm.Closer(db)))
 	check(o.Register("workers", workers, fsm.Before("db")))
-	check(o.Register("http", server, fsm.Before("workers")))
-	defer o.HandleSignals()() // SIGINT and SIGTERM ask for a shutdown, a second one forces it
-	go func() {
-		if err := serve(server); !errors.Is(err, http.ErrServerClosed) {
-			o.Request(fsm.Command{Reason: "the server failed", By: "http", Err: err})
-		}
-	}()
+	check(o.Register("http", fsm.Serve(server.ListenAndServe, server), fsm.Before("workers")))
 
 	o.Request(fsm.Command{Reason: "the example is over", By: "example"}) // or a signal does
 	report, err := o.Wait(context.Background())
@@ -52,26 +47,6 @@ func Example() {
 	// AllAcked
 	// exit code 0
 }
-
-func check(err error) {
-	if err != nil {
-		panic(err)
-	}
-}
-
-func serve(server *http.Server) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	return server.Serve(listener)
-}
-
-type database struct{}
-
-func openDatabase() io.Closer { return database{} }
-
-func (database) Close() error { return nil }
 
 // pool is a worker pool; its Shutdown makes it a component.
 type pool struct {

@@ -10,7 +10,7 @@ type message struct {
 	command  *Command    // of a request, an insist or a force
 	of       *component  // whose run has ended
 	inner    *Report     // of a component that is a shutdown of its own
-	sample   *snapshot     // of those that run, taken before an insist or the end
+	sample   *snapshot   // of those that run, taken before an insist or the end
 	counted  bool        // it was the first of its kind
 	next     *message    // in the inbox
 }

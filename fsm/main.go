@@ -50,10 +50,16 @@ func Main(config Config, start func(ctx context.Context, o *Orchestrator) error)
 		return ExitFailure
 	}
 	o.HandleSignals()
+	return o.main(start)
+}
+
+// main is Main without signals.
+func (o *Orchestrator) main(start func(context.Context, *Orchestrator) error) int {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
 		o.LogEvents(context.Background(), nil)
+		<-o.done // its event comes a moment before the report
 		o.final.log(o.logger)
 	}()
 	o.startUp(start) // refused if a signal was faster; then there is nothing to start

@@ -21,8 +21,8 @@ import (
 var update = flag.Bool("update", false, "write the files in testdata and docs instead of comparing with them")
 
 func TestMain(m *testing.M) {
-	if os.Getenv(signalChildEnv) != "" {
-		signalChild()
+	if child, ok := children[os.Getenv(childEnv)]; ok {
+		child()
 	}
 	time.Local = time.UTC // for the golden files
 	goleak.VerifyTestMain(m)

@@ -326,6 +326,10 @@ func (r *Report) String() string {
 		if l.Stack != "" {
 			fmt.Fprintf(&b, "\n%s %s:\n%s", plain(string(l.ID)), l.Outcome, l.Stack)
 		}
+		if l.Inner != nil {
+			inside := strings.ReplaceAll(strings.TrimSpace(l.Inner.String()), "\n", "\n  ")
+			fmt.Fprintf(&b, "\ninside %s:\n  %s\n", plain(string(l.ID)), inside)
+		}
 	}
 	return b.String()
 }
@@ -342,11 +346,21 @@ func (l *ComponentReport) waitedOn() string {
 }
 
 func (l *ComponentReport) remarks() string {
-	remarks := plain(errorText(errors.Join(l.QuiesceErr, l.Err)))
-	if l.Insisted {
-		remarks = strings.TrimSuffix("insisted upon; "+remarks, "; ")
+	var remarks []string
+	for _, r := range []struct {
+		so   bool
+		text string
+	}{
+		{!l.Died.IsZero(), "died while running"}, {l.Insisted, "insisted upon"}, {l.BestEffort, "best effort"},
+	} {
+		if r.so {
+			remarks = append(remarks, r.text)
+		}
 	}
-	return cmp.Or(remarks, "-")
+	if text := plain(errorText(errors.Join(l.QuiesceErr, l.Err))); text != "" {
+		remarks = append(remarks, text)
+	}
+	return cmp.Or(strings.Join(remarks, "; "), "-")
 }
 
 // plain keeps what others wrote from breaking the line or the terminal.

@@ -107,6 +107,8 @@ func (o *Orchestrator) runEnded(m *message, now time.Time) {
 		if c.runner.cancel != nil { // else the stop acks
 			m.input, m.err = input{acked, c.index}, unlessStopped(m.err)
 			m.panicked, _ = m.err.(*PanicError)
+			// A start-up that was interrupted in time may well fail of that.
+			c.bestEffort = c.bestEffort || c.startup && m.panicked == nil && !o.core.nodes[c.index].insisted
 		}
 	case o.core.nodes[c.index].phase == done: // by its stop
 	case m.err != nil && (o.core.state == Running || !stopped(m.err)):

@@ -1,12 +1,7 @@
 package fsm
 
 import (
-	"bufio"
-	"context"
-	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -67,58 +62,5 @@ func TestStopGivesTheSignalsBack(t *testing.T) {
 	stop()
 	if o.State() != Running {
 		t.Errorf("state %s", o.State())
-	}
-}
-
-const signalChildEnv = "FSM_TEST_SIGNAL_CHILD"
-
-// signalChild is a process with a component that hangs.
-func signalChild() {
-	o, err := New(Config{Alarm: time.Hour})
-	if err != nil {
-		panic(err)
-	}
-	_ = o.Register("hung", Func(func(context.Context) error { fmt.Println("stopping"); select {} }))
-	o.HandleSignals()
-	fmt.Println("up")
-	<-o.Done()
-	os.Exit(o.Report().ExitCode())
-}
-
-func TestRealSignals(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("a process cannot be sent signals")
-	}
-	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), signalChildEnv+"=1")
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for _, want := range []string{"up", "stopping"} {
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("the child says %q, want %q", lines.Text(), want)
-		}
-		if err := child.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
-	for again := time.NewTicker(sameSignal); ; { // until one is no longer the same request
-		select {
-		case err := <-ended:
-			if child.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
-				t.Errorf("the child ended with %v, want exit status 143", err)
-			}
-			return
-		case <-again.C:
-			_ = child.Process.Signal(syscall.SIGTERM)
-		}
 	}
 }

@@ -25,7 +25,11 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 		source := head[strings.LastIndex(head, markBegin)+len(markBegin):]
 		file, name, _ := strings.Cut(source, " ")
 		code, rest, _ = strings.Cut(code, "```")
-		if want := bodyOf(t, "../"+file, name); code != want {
+		want := mainLine + bodyOf(t, "../"+file, name)
+		if name != "start" {
+			want = bodyOf(t, "../"+file, name)
+		}
+		if code != want {
 			t.Errorf("README shows for %s\n%s\nwant\n%s", source, code, want)
 		}
 	}
@@ -46,9 +50,17 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// bodyOf returns the body of a function without its indentation, up to the output expected of it.
+// mainLine stands before the start of a program that fsm.Main runs.
+const mainLine = "func main() { os.Exit(fsm.Main(fsm.Config{Alarm: 10 * time.Second}, start)) }\n\n"
+
+// bodyOf returns the body of a function without its indentation, up to the output expected of it; of start, all of it.
 func bodyOf(t *testing.T, file, name string) string {
 	t.Helper()
+	if name == "start" {
+		_, body, _ := strings.Cut(read(t, file), "\nfunc start(")
+		body, _, _ = strings.Cut(body, "\n}\n")
+		return "func start(" + body + "\n}\n"
+	}
 	_, body, found := strings.Cut(read(t, file), "\nfunc "+name+"() {\n")
 	if !found {
 		t.Fatalf("%s has no %s", file, name)
