@@ -184,6 +184,48 @@ func TestRunsThatIgnoreTheirCtx(t *testing.T) {
 	})
 }
 
+// A Grace is that of a run too: those ordered after it stop waiting for it.
+func TestGraceOfARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		must(t, o.Go("slow", func(context.Context) error { time.Sleep(500 * ms); return nil }, Grace(80*ms)))
+		register(t, o, "db", takes(0), After("slow"))
+		synctest.Wait()
+		expectEvents(t, shutdown(t, o), "0s ShutdownRequested", "0s Withdrawn", "0s Started slow", "80ms Insisted slow",
+			"100ms Started db", "100ms Acked db", "500ms Acked slow", "500ms AllAcked")
+	})
+}
+
+// A run that a force leaves no turn ends all the same.
+func TestForceEndsRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		ended := false
+		must(t, o.Go("run", func(ctx context.Context) error { <-ctx.Done(); ended = true; return nil }))
+		synctest.Wait()
+		o.Force(Command{})
+		if synctest.Wait(); !ended {
+			t.Error("it runs on")
+		}
+	})
+}
+
+// What a component says of itself is other people's code.
+func TestReporterThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: time.Second})
+		register(t, o, "remote", panickingReporter{takes(time.Hour)})
+		r := shutdown(t, o)
+		if l := line(t, r, "remote"); l.Outcome != OutcomePanicked || r.Edge.On != AllAcked {
+			t.Error(r)
+		}
+	})
+}
+
+type panickingReporter struct{ Func }
+
+func (panickingReporter) Report() *Report { panic("not connected") }
+
 // What is refused is never started.
 func TestRefusedRunsAreNotStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -257,12 +257,7 @@ func (o *Orchestrator) carryOut(e effect, m *message, now time.Time) {
 			o.quiesceAll(now)
 		}
 	case Insisted:
-		if c := o.components[e.who]; c.cancel != nil {
-			c.cancel(ErrInsist)
-			if m.kind == graceOver {
-				o.after(lastCallAfter(c.grace), func() { o.tell(&message{input: input{graceLastCall, c.index}}) })
-			}
-		}
+		o.insist(o.components[e.who], m.kind)
 	case Quiesced:
 		if m.kind == quiesceOver {
 			c := o.components[e.who]
@@ -291,24 +286,40 @@ func (o *Orchestrator) start(c *component, cause int, now time.Time) {
 	if cause != nobody && c.waitedOn == nil {
 		c.waitedOn = []ID{o.components[cause].id}
 	}
-	if r := c.runner; r != nil && r.cancel != nil {
-		o.stopRun(c)
-		return
-	}
-	shared := o.onTime
-	switch {
-	case o.atLast != nil:
-		shared = o.atLast
-	case o.late:
-		shared = o.tooLate
-	}
+	shared := o.group()
 	c.ctx = componentContext{Context: shared.ctx, labels: c.labels, shared: shared}
 	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(*shared.until.Load()) {
 		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
 		c.ctx.limit = limit
 		o.after(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
 	}
-	go o.run(c, &c.ctx, acked)
+	if c.runner != nil && c.runner.cancel != nil {
+		o.stopRun(c)
+	} else {
+		go o.run(c, &c.ctx, acked)
+	}
+}
+
+// group is the one of those who start now.
+func (o *Orchestrator) group() *group {
+	switch {
+	case o.atLast != nil:
+		return o.atLast
+	case o.late:
+		return o.tooLate
+	}
+	return o.onTime
+}
+
+// insist tells a component that its time is over, and after its own Grace when
+// those ordered after it stop waiting.
+func (o *Orchestrator) insist(c *component, over inputKind) {
+	if c.cancel != nil {
+		c.cancel(ErrInsist)
+	}
+	if over == graceOver {
+		o.after(lastCallAfter(c.grace), func() { o.tell(&message{input: input{graceLastCall, c.index}}) })
+	}
 }
 
 // stopRun ends the ctx of a run, whose end is the ack; one that is over acks now.
@@ -328,13 +339,16 @@ func (o *Orchestrator) run(c *component, ctx *componentContext, ended inputKind)
 		m, call = new(message), c.quiescer.Quiesce
 	}
 	m.input = input{ended, c.index}
-	contain(func() error { return call(ctx) }, func(err error) {
+	contain(func() error {
+		err := call(ctx)
+		if c.reporter != nil && ended == acked {
+			m.inner = c.reporter.Report()
+		}
+		return err
+	}, func(err error) {
 		m.err = err
 		if m.panicked, _ = err.(*PanicError); m.panicked != nil {
 			o.logPanic(c, m.panicked)
-		}
-		if c.reporter != nil && ended == acked {
-			m.inner = c.reporter.Report()
 		}
 		o.tell(m)
 	})
@@ -356,6 +370,11 @@ func (o *Orchestrator) logPanic(c *component, err *PanicError) {
 func (o *Orchestrator) end(now time.Time) {
 	o.clock.stop()
 	o.final = o.report(now)
+	for i, c := range o.components {
+		if c.runner != nil && c.runner.cancel != nil && o.core.nodes[i].phase == waiting {
+			c.runner.cancel(context.Cause(o.context.Context))
+		}
+	}
 	for _, g := range []*group{o.onTime, o.tooLate, o.atLast, o.quiescing} {
 		g.insist()
 	}
