@@ -146,6 +146,10 @@ func (n *Neighborhood) PeerDown(peer identity.PublicKey, err error) {
 	})
 }
 
+// Ping is told that the peer asks whether this node still works. It blocks until the owner, who handles the frames, is
+// free; it returns at once after the end.
+func (n *Neighborhood) Ping(identity.PublicKey) { n.do(func(*owner) {}) }
+
 // WithdrawFromNetwork begins to leave, once: it may be called again and from anywhere. It does not block. Incoming
 // gossip is ignored from then on.
 func (n *Neighborhood) WithdrawFromNetwork() {

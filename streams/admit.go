@@ -145,7 +145,7 @@ func (p *Pool) handshake(accepted *net.TCPConn, from source) error {
 		return err
 	}
 	s := newStream(p, peer, conn, socket)
-	s.source = from
+	s.source, s.pings = from, knowsPings(conn)
 	return p.greet(ctx, s)
 }
 

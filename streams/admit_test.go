@@ -210,7 +210,8 @@ func TestGarbageInsteadOfAFrame(t *testing.T) {
 		want    error
 	}{
 		"too big":             {[]byte{0, 0x40, 0, 1}, ErrFrameTooBig},
-		"unknown control":     {[]byte{0x80, 0, 0, 2}, ErrProtocol},
+		"unknown control":     {[]byte{0x80, 0, 0, 9}, ErrProtocol},
+		"control of no frame": {[]byte{0x80, 0, 0, 0}, ErrProtocol},
 		"frame after confirm": {[]byte{0x80, 0, 0, 1, 0, 0, 0, 0}, ErrProtocol},
 		"not TLS":             {nil, nil},
 	} {

@@ -75,9 +75,12 @@ func acceptLink(listener net.Listener, secure bool) (link, error) {
 	return link{tls.Server(s, benchServer.ServerTLS()), s}, nil
 }
 
-// attach makes a link a stream of a pool, without the hello.
-func attach(p *Pool, peer identity.PublicKey, l link) *stream {
+// attach makes a link a stream of a pool, without the hello. Its other end knows no pings.
+func attach(p *Pool, peer identity.PublicKey, l link) *stream { return attachAs(p, peer, l, false) }
+
+func attachAs(p *Pool, peer identity.PublicKey, l link, pings bool) *stream {
 	s := newStream(p, peer, l.Conn, l.socket)
+	s.pings = pings
 	if p.install(s).verdict != accepted {
 		panic("not installed")
 	}
@@ -322,8 +325,8 @@ func poolFrames(b *testing.B, size, total int, secure bool) time.Duration {
 	from, to := linkPair(b, secure)
 	handler := &counter{left: total, done: make(chan struct{})}
 	sender, receiver := benchPool(b, silent{}), benchPool(b, handler)
-	attach(sender, benchKey(1), from)
-	attach(receiver, benchKey(2), to)
+	attachAs(sender, benchKey(1), from, true)
+	attachAs(receiver, benchKey(2), to, true)
 	took := timed(func() {
 		frame := make([]byte, size)
 		for range total / size {

@@ -19,6 +19,8 @@ const (
 	DefaultHandshakeTimeout     = 5 * time.Second
 	DefaultWriteTimeout         = 10 * time.Second
 	DefaultDeadAfter            = 30 * time.Second
+	DefaultPingAfter            = 15 * time.Second
+	DefaultPingTimeout          = 10 * time.Second
 	DefaultLinger               = 5 * time.Second
 	DefaultMaxDrain             = 64 << 20 // more than a polite peer's queue and both kernels' buffers hold
 )
@@ -38,6 +40,14 @@ type Handler interface {
 	// PeerDown says that nothing more will come from peer on this stream. err is nil if the peer closed politely: then
 	// everything it wrote has been handed over.
 	PeerDown(peer identity.PublicKey, err error)
+}
+
+// PingHandler is a Handler that is asked before a ping is answered, in its turn among the calls for that peer: the
+// answer is sent when Ping returns. Of a Handler that is none, the answer says that Frame has returned for all that came
+// before. A call that does not return within the peer's Config.PingTimeout costs the stream, as a Frame does.
+type PingHandler interface {
+	Handler
+	Ping(peer identity.PublicKey)
 }
 
 // Withdrawer is told, once, that the process is leaving.
@@ -68,8 +78,13 @@ type Config struct {
 	// DeadAfter is when a peer that vanished without FIN or RST is given up, in whole seconds, at least 4; the kernel's
 	// timers add up to an eighth. On Linux so is a peer that is alive and takes nothing of what was written to it.
 	DeadAfter time.Duration
-	Linger    time.Duration // from the end of a stream being decided to its socket being closed, at the latest
-	MaxDrain  int           // bytes read from a peer after that
+	// PingAfter is how long nothing may come from a peer before it is asked for a sign of life, and PingTimeout how long
+	// that may take, once it is written. A peer whose process hangs, or whose Handler does, is then given up with
+	// ErrSilent, although its kernel still answers. Peers that speak version 1 of the protocol cannot be asked.
+	PingAfter   time.Duration
+	PingTimeout time.Duration
+	Linger      time.Duration // from the end of a stream being decided to its socket being closed, at the latest
+	MaxDrain    int           // bytes read from a peer after that
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -88,6 +103,8 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault("HandshakeTimeout", &c.HandshakeTimeout, DefaultHandshakeTimeout),
 		setDefault("WriteTimeout", &c.WriteTimeout, DefaultWriteTimeout),
 		setDefault("DeadAfter", &c.DeadAfter, DefaultDeadAfter),
+		setDefault("PingAfter", &c.PingAfter, DefaultPingAfter),
+		setDefault("PingTimeout", &c.PingTimeout, DefaultPingTimeout),
 		setDefault("Linger", &c.Linger, DefaultLinger),
 		setDefault("MaxDrain", &c.MaxDrain, DefaultMaxDrain),
 	)

@@ -111,8 +111,14 @@ func (p *Pool) secure(ctx context.Context, peer identity.PublicKey, raw *net.TCP
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	return p.introduce(ctx, newStream(p, peer, conn, socket), sequence)
+	s := newStream(p, peer, conn, socket)
+	s.pings = knowsPings(conn)
+	return p.introduce(ctx, s, sequence)
 }
+
+// knowsPings reports what the handshake has agreed on. Of two versions of this package that meet, the older one is never
+// sent what it does not know.
+func knowsPings(conn *tls.Conn) bool { return identity.ProtocolVersion(conn.ConnectionState()) >= 2 }
 
 // introduce says hello, reads the answer, and starts the stream.
 func (p *Pool) introduce(ctx context.Context, s *stream, sequence uint64) error {

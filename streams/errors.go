@@ -34,6 +34,8 @@ var (
 	ErrReplaced = errors.New("replaced by a newer stream")
 	// ErrStalled means that the peer did not take what was written within Config.WriteTimeout.
 	ErrStalled = errors.New("peer stalled")
+	// ErrSilent means that the peer's process hangs: its kernel is there, but it did not answer a ping.
+	ErrSilent = errors.New("peer does not answer")
 	// ErrCut means that a closing stream was cut short: by the context, Config.Linger or Config.MaxDrain.
 	ErrCut = errors.New("cut short")
 )

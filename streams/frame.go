@@ -15,6 +15,9 @@ const (
 	controlBit = 1 << 31
 	// wordConfirm is the last thing on a stream whose other end left first: all that it wrote has been handled.
 	wordConfirm = controlBit | 1
+	// From version 2 of the protocol on; see ping.go.
+	wordPing  = controlBit | 2
+	wordAlive = controlBit | 3
 )
 
 // idleSize is what an idle stream reads into: enough to learn that it is not idle any more.

@@ -150,7 +150,7 @@ func TestSendingAllocatesNothing(t *testing.T) {
 		}
 		if s.queue.head != s.queue.tail {
 			c := s.queue.take()
-			s.wrote(c.used)
+			s.wrote(c, c.used)
 			c.giveBack()
 		}
 	})

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/farewell-node/farewell/streams/identity"
 )
@@ -31,6 +32,8 @@ type Pool struct {
 	allowed  map[identity.PublicKey]struct{} // nil: everybody
 	instance uint64
 	server   *tls.Config
+
+	made time.Time
 
 	quiesced   context.Context // ends when no new streams are taken
 	quiesce    context.CancelFunc
@@ -66,6 +69,7 @@ func New(config Config) (*Pool, error) {
 	}
 	p := &Pool{
 		config:     config,
+		made:       time.Now(),
 		instance:   binary.BigEndian.Uint64(instance[:]),
 		handshakes: make(chan struct{}, config.MaxHandshakes),
 		dialing:    make(map[identity.PublicKey]*dialing),

@@ -92,7 +92,7 @@ func TestDeliverHasItsOwnPlace(t *testing.T) {
 	if err := s.send(make([]byte, 2)); err != nil {
 		t.Errorf("within the bound: %v", err)
 	}
-	s.wrote(100 + size/2)
+	s.wrote(new(chunk), 100+size/2)
 	if err := s.send(make([]byte, 80)); err != nil {
 		t.Errorf("the other's frame is half written: %v", err)
 	}
@@ -107,7 +107,7 @@ func TestDeliverHasItsOwnPlace(t *testing.T) {
 	if err := s.deliver(ctx, nil); err == nil {
 		t.Error("the place was given away while the frame in it is not written")
 	}
-	s.wrote(int(s.traffic.Unwritten()))
+	s.wrote(new(chunk), int(s.traffic.Unwritten()))
 	if len(s.place) > 0 || s.reserved > 0 {
 		t.Error("the place is not free again")
 	}

@@ -35,7 +35,7 @@ func TestSocketsAreWatched(t *testing.T) {
 		c.n.Pool.mu.Lock()
 		var socket *net.TCPConn
 		for s := range c.n.live {
-			socket = s.socket.TCPConn
+			socket = s.socket.transport.(*net.TCPConn)
 		}
 		c.n.Pool.mu.Unlock()
 		for option, want := range map[int]int{

@@ -1,6 +1,9 @@
 package streams
 
-import "sync"
+import (
+	"encoding/binary"
+	"sync"
+)
 
 // chunkSize is the size of a write, and of a read while frames keep coming. Smaller ones cost a system call more
 // often: 1 KiB frames are an order of magnitude faster through 64 KiB than one by one.
@@ -8,9 +11,11 @@ const chunkSize = 64 << 10
 
 // chunk is a buffer of bytes on their way. Only busy streams hold any; idle ones have given theirs back.
 type chunk struct {
-	next *chunk
-	used int
-	data [chunkSize]byte
+	next    *chunk
+	used    int
+	control int  // how many of those bytes are control words
+	pings   bool // there is a ping among them
+	data    [chunkSize]byte
 }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
@@ -18,7 +23,7 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 func borrowChunk() *chunk { return chunks.Get().(*chunk) }
 
 func (c *chunk) giveBack() {
-	c.next, c.used = nil, 0
+	c.next, c.used, c.control, c.pings = nil, 0, 0, false
 	chunks.Put(c)
 }
 
@@ -35,6 +40,17 @@ func (q *queue) append(data []byte) {
 		q.tail.used += n
 		data = data[n:]
 	}
+}
+
+// appendControl appends a word that stands between frames, and in one chunk.
+func (q *queue) appendControl(word uint32) {
+	if q.tail == nil || chunkSize-q.tail.used < headerSize {
+		q.push(borrowChunk())
+	}
+	t := q.tail
+	binary.BigEndian.PutUint32(t.data[t.used:], word)
+	t.used, t.control = t.used+headerSize, t.control+headerSize
+	t.pings = t.pings || word == wordPing
 }
 
 func (q *queue) push(c *chunk) {

@@ -41,23 +41,39 @@ func (s *stream) readFrames() error {
 			return io.ErrUnexpectedEOF
 		case err != nil:
 			return err
-		case s.confirmed || word > wordConfirm:
-			return fmt.Errorf("%w: word %#x", ErrProtocol, word)
-		case word == wordConfirm:
-			s.confirmed = true
-			continue
+		case s.removed.Load():
+			return ErrRemoved
+		case word&controlBit != 0 || s.confirmed:
+			err = s.obey(word)
+		default:
+			s.framesReceived.Add(1)
+			s.bytesReceived.Add(uint64(headerSize + len(frame)))
+			s.pool.config.Handler.Frame(s.peer, frame)
 		}
-		if s.removed.Load() {
-			break
+		if err == nil {
+			err = s.checkDrained(headerSize + len(frame))
 		}
-		s.framesReceived.Add(1)
-		s.bytesReceived.Add(uint64(headerSize + len(frame)))
-		s.pool.config.Handler.Frame(s.peer, frame)
-		if err := s.checkDrained(headerSize + len(frame)); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return ErrRemoved
+}
+
+// obey does what a control word says. Nothing may come after a confirmation.
+func (s *stream) obey(word uint32) error {
+	switch {
+	case s.confirmed:
+	case word == wordConfirm:
+		s.confirmed = true
+		return nil
+	case word == wordPing && s.pings:
+		s.answerPing()
+		return nil
+	case word == wordAlive && s.pings:
+		return nil
+	}
+	return fmt.Errorf("%w: word %#x", ErrProtocol, word)
 }
 
 // checkDrained bounds what a peer may make us read once the stream is closing.

@@ -18,10 +18,12 @@ type stream struct {
 	peer     identity.PublicKey
 	conn     net.Conn // TLS; in tests of this package also plain
 	socket   *socket  // under conn
-	frames   frameReader
-	source   source // what admission counts it under; zero if we dialed
-	instance uint64 // of the peer's pool
-	sequence uint64 // of the peer's hello
+	ear      ear
+	frames   frameReader // reads by ear
+	pings    bool        // the peer knows pings
+	source   source      // what admission counts it under; zero if we dialed
+	instance uint64      // of the peer's pool
+	sequence uint64      // of the peer's hello
 
 	previous    *stream       // with the same peer: its PeerDown comes before our PeerUp; nil once it has
 	down        chan struct{} // closed when PeerDown has returned, under the pool's mutex
@@ -41,6 +43,7 @@ type stream struct {
 	reserved uint64  // bytes of the Deliver's frame, 0 when the place is free
 	until    uint64  // where that frame ends, counted in Traffic.Accepted
 	waiters  []waiter
+	vigil    vigil
 	peerLeft bool // the peer's end was read, after a whole frame
 	aborted  bool
 	outcome  Outcome
@@ -65,7 +68,8 @@ func newStream(p *Pool, peer identity.PublicKey, conn net.Conn, socket *socket) 
 		writerEnded: make(chan struct{}),
 		place:       make(chan struct{}, 1),
 	}
-	s.frames.source = conn
+	s.ear.source, s.ear.clock = conn, p.clock
+	s.frames.source = &s.ear
 	s.wake.L = &s.mu
 	return s
 }
@@ -73,6 +77,7 @@ func newStream(p *Pool, peer identity.PublicKey, conn net.Conn, socket *socket) 
 func (s *stream) start() {
 	s.frames.max = s.pool.config.MaxFrame
 	s.running.Store(2)
+	s.startVigil()
 	go s.read()
 	go s.write()
 }
@@ -113,6 +118,7 @@ func (s *stream) closeLocked() {
 		return
 	}
 	s.closing.Store(true)
+	s.endVigil()
 	s.began = time.Now()
 	s.linger = time.AfterFunc(s.pool.config.Linger, func() {
 		s.abort(Cut, fmt.Errorf("%w: not closed within %v", ErrCut, s.pool.config.Linger))
@@ -126,6 +132,7 @@ func (s *stream) abort(outcome Outcome, cause error) {
 	if !s.aborted {
 		s.aborted, s.outcome, s.cause = true, outcome, cause
 		s.closing.Store(true)
+		s.endVigil()
 		s.wake.Signal()
 	}
 	s.mu.Unlock()

@@ -15,7 +15,7 @@ func (s *stream) write() {
 	defer close(s.writerEnded)
 	for c := s.nextChunk(); c != nil; c = s.nextChunk() {
 		n, err := s.writeBytes(c.data[:c.used])
-		s.wrote(n)
+		s.wrote(c, n)
 		c.giveBack()
 		if err != nil {
 			return
@@ -34,7 +34,11 @@ func (s *stream) nextChunk() *chunk {
 	if s.aborted {
 		return nil
 	}
-	return s.queue.take()
+	c := s.queue.take()
+	if c != nil && c.control > 0 {
+		s.vigil.alive = false // what comes now needs an answer of its own
+	}
+	return c
 }
 
 func (s *stream) writeBytes(data []byte) (int, error) {
@@ -46,7 +50,7 @@ func (s *stream) writeBytes(data []byte) (int, error) {
 
 // setWriteDeadline bounds the next write: a peer that stops reading blocks the writer once its window is full.
 func (s *stream) setWriteDeadline() {
-	_ = s.socket.TCPConn.SetWriteDeadline(time.Now().Add(s.pool.config.WriteTimeout))
+	_ = s.socket.transport.SetWriteDeadline(time.Now().Add(s.pool.config.WriteTimeout))
 }
 
 func (s *stream) checkWritten(err error) {
@@ -57,11 +61,12 @@ func (s *stream) checkWritten(err error) {
 	}
 }
 
-// wrote counts, and wakes those whose bytes are written.
-func (s *stream) wrote(n int) {
+// wrote counts, and wakes those whose bytes are written. Control words are nobody's.
+func (s *stream) wrote(c *chunk, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.traffic.Written += uint64(n)
+	s.traffic.Written += uint64(max(n-c.control, 0))
+	s.saidLocked(c)
 	s.waiters = slices.DeleteFunc(s.waiters, func(w waiter) bool {
 		if w.until > s.traffic.Written {
 			return false

@@ -5,13 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrWrongKey is wrapped by the error of a handshake with somebody else than the expected peer.
 var ErrWrongKey = errors.New("peer has another key than expected")
 
-// protocol is the ALPN name (RFC 7301): a node never speaks to a server of something else that shares its key type.
-const protocol = "farewell/1"
+// protocols are the ALPN names (RFC 7301), the newest first: a node never speaks to a server of something else that
+// shares its key type, and two nodes speak the newest version that both know. Version 2 has pings.
+var protocols = []string{"farewell/2", "farewell/1"}
 
 // ServerTLS returns a configuration for the accepting side. Any ed25519 key is let in: the caller asks PeerKey who it
 // is, and decides. TLS 1.3 only, no session tickets, hence no resumption and no stale authentication.
@@ -49,18 +51,27 @@ func (i *Identity) ClientTLS(expected PublicKey) *tls.Config {
 func (i *Identity) baseTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{protocol},
+		NextProtos:             protocols,
 		SessionTicketsDisabled: true,
 		// Small records make the first bytes of a web page show sooner; here they only cost system calls.
 		DynamicRecordSizingDisabled: true,
 	}
 }
 
+// ProtocolVersion returns the version of the stream protocol that both sides of a handshake made with ServerTLS or
+// ClientTLS speak: 1 or 2, or 0 if it was another handshake.
+func ProtocolVersion(state tls.ConnectionState) int {
+	if i := slices.Index(protocols, state.NegotiatedProtocol); i >= 0 {
+		return len(protocols) - i
+	}
+	return 0
+}
+
 // PeerKey returns the key that the other side of a connection proved to hold. The state is that of a completed
 // handshake made with ServerTLS or ClientTLS. Errors wrap ErrBadKey.
 func PeerKey(state tls.ConnectionState) (PublicKey, error) {
-	if state.Version < tls.VersionTLS13 || state.NegotiatedProtocol != protocol || len(state.PeerCertificates) != 1 {
-		return PublicKey{}, fmt.Errorf("identity: %w: not a %s handshake with one certificate", ErrBadKey, protocol)
+	if state.Version < tls.VersionTLS13 || ProtocolVersion(state) == 0 || len(state.PeerCertificates) != 1 {
+		return PublicKey{}, fmt.Errorf("identity: %w: not a farewell handshake with one certificate", ErrBadKey)
 	}
 	raw, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
 	if !ok || len(raw) != ed25519.PublicKeySize {

@@ -1,0 +1,77 @@
+//go:build unix
+
+package streams
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func init() { children["peer"] = answerPings }
+
+// answerPings is a node that only is there.
+func answerPings() {
+	pool, err := New(Config{Identity: id(1), Handler: silent{}})
+	if err != nil {
+		panic(err)
+	}
+	address, err := pool.Listen("127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(address)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// A real process that is stopped is given up, although its kernel goes on acknowledging; when it goes on, it can be
+// dialed again.
+func TestStoppedProcessIsGivenUp(t *testing.T) {
+	t.Parallel()
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), childVariable+"=peer")
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, peer := strings.TrimSpace(address), id(1).PublicKey()
+	a := newNode(t, 2, func(c *Config) { c.PingAfter, c.PingTimeout = time.Second, 4*time.Second })
+	if err := a.Dial(t.Context(), peer, address); err != nil {
+		t.Fatal(err)
+	}
+	a.untilUp(t, peer)
+	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopped := time.Now()
+	assertIs(t, a.untilDown(t, peer), ErrSilent)
+	t.Logf("with PingAfter 1s and PingTimeout 4s the stopped process was given up after %v", time.Since(stopped))
+	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Dial(t.Context(), peer, address); err != nil {
+		t.Error(err)
+	}
+	a.Remove(peer)
+	_ = stdin.Close()
+	if err := child.Wait(); err != nil {
+		t.Error(err)
+	}
+}
