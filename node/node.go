@@ -176,8 +176,8 @@ func loadToken(tokenFile string) (string, error) {
 // open registers the components, and lets the neighbors in.
 func (n *Node) open() error {
 	err := errors.Join(
-		n.orchestrator.Register(NeighborhoodID, n.neighborhood, fsm.Withdraws()),
-		n.orchestrator.Register(StreamsID, n.pool),
+		n.orchestrator.Register(NeighborhoodID, neighborhoodComponent{n.neighborhood}, fsm.Withdraws()),
+		n.orchestrator.Register(StreamsID, streamsComponent{n.pool}),
 	)
 	if err != nil {
 		return err
@@ -241,6 +241,7 @@ func (n *Node) live(stopSignals func()) {
 		n.story.Error("gateway ended", "room", "node", "error", err)
 	}
 	told.Wait() // it does not wait for whoever reads the log
+	logFarewells(n.story, view{n}.Farewells())
 	n.story.Info(n.orchestrator.Report().Summary(), "room", "node")
 	n.log.flush(logTime)
 }

@@ -108,25 +108,7 @@ func countersOf(gossip neighborhood.Counters, carried streams.Stats) map[string]
 	return counters
 }
 
-// Farewells joins the neighborhood's list of those it told with what the pool knows of their streams: who closed its
-// end after reading ours has confirmed.
+// Farewells says how far each former neighbor is known to have been told.
 func (v view) Farewells() []ui.Farewell {
-	confirmed := map[identity.PublicKey]bool{}
-	for _, result := range v.node.pool.Results() {
-		confirmed[result.Peer] = confirmed[result.Peer] || result.Outcome == streams.Confirmed
-	}
-	var farewells []ui.Farewell
-	for _, told := range v.node.neighborhood.Withdrawal() {
-		f := ui.Farewell{Key: told.Neighbor.String(), Outcome: ui.Written, Took: ui.Millis(told.Took)}
-		switch {
-		case told.Left():
-			f.Outcome = ui.Left
-		case !told.Written():
-			f.Outcome, f.Error = ui.NotReached, told.Err.Error()
-		case confirmed[told.Neighbor]:
-			f.Outcome = ui.Confirmed
-		}
-		farewells = append(farewells, f)
-	}
-	return farewells
+	return farewells(v.node.neighborhood.Withdrawal(), v.node.pool.Results())
 }

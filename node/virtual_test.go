@@ -129,7 +129,7 @@ func orchestrate(t *testing.T, r *radio) *fsm.Orchestrator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Register(NeighborhoodID, r.neighborhood, fsm.Withdraws()); err != nil {
+	if err := o.Register(NeighborhoodID, neighborhoodComponent{r.neighborhood}, fsm.Withdraws()); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Register(StreamsID, r); err != nil {
@@ -198,7 +198,7 @@ func TestStalledNeighborCostsItsShareOnly(t *testing.T) {
 		sky.stalled[stalled] = true
 		sky.mu.Unlock()
 		report := shutDown(t, o)
-		if report.Edge.On != fsm.AllAcked || report.ExitCode() != fsm.ExitImpolite {
+		if report.Edge.On != fsm.AllAcked || report.ExitCode() != fsm.ExitOK {
 			t.Errorf("ended by %s with %d\n%s", report.Edge.On, report.ExitCode(), report)
 		}
 		for _, told := range r.neighborhood.Withdrawal() {

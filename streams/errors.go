@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/farewell-node/farewell/streams/identity"
 )
@@ -39,6 +40,33 @@ var (
 	// ErrCut means that a closing stream was cut short: by the context, Config.Linger or Config.MaxDrain.
 	ErrCut = errors.New("cut short")
 )
+
+// UnconfirmedError says that peers did not confirm what was written to them: they hung, or broke their streams. What was
+// written may have arrived all the same.
+type UnconfirmedError struct {
+	Results []Result // Cut or Reset
+}
+
+// Error names the first few peers.
+func (e *UnconfirmedError) Error() string {
+	var lines []string
+	for _, r := range e.Results[:min(len(e.Results), named)] {
+		lines = append(lines, r.err().Error())
+	}
+	if more := len(e.Results) - named; more > 0 {
+		lines = append(lines, fmt.Sprintf("streams: and %d more", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns why each of the streams was cut or reset.
+func (e *UnconfirmedError) Unwrap() []error {
+	errs := make([]error, len(e.Results))
+	for i, r := range e.Results {
+		errs[i] = r.Err
+	}
+	return errs
+}
 
 // UnwrittenError says that Deliver or Flush ended before all that it waited for was written to the socket. Bytes that
 // are still queued may be written later, unless the stream has ended.

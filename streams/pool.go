@@ -227,7 +227,7 @@ func (p *Pool) forget(s *stream) {
 	p.unhold(s)
 	p.release(s.source)
 	p.total.add(result.Traffic)
-	if p.closing {
+	if p.leaving {
 		p.results = append(p.results, result)
 		p.checkClosed()
 	}

@@ -44,7 +44,7 @@ func (t *Traffic) add(other Traffic) {
 	t.BytesReceived += other.BytesReceived
 }
 
-// Result is how the stream with one peer ended in a Shutdown.
+// Result is how the stream with one peer ended once the pool was leaving.
 type Result struct {
 	Peer    identity.PublicKey
 	Outcome Outcome
@@ -115,8 +115,8 @@ func (p *Pool) Stats() Stats {
 	return stats
 }
 
-// Results returns how the streams that Shutdown found ended, in the order in which they did: the slowest come last. It
-// is complete when Shutdown has returned.
+// Results returns how the streams ended that were up when the pool was told to leave, by Quiesce or Shutdown, in the
+// order in which they did: the slowest come last. It is complete when Shutdown has returned.
 func (p *Pool) Results() []Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()

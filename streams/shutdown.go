@@ -57,9 +57,9 @@ func (p *Pool) awaitArrivals(ctx context.Context) error {
 }
 
 // Shutdown closes all streams in parallel: each is flushed, half-closed, read on to the peer's end, and closed. It
-// returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended, and an
-// error names those that did not end well, if anything had been accepted for them: a stranger that says hello and never
-// closes its end is no failure of ours. When ctx ends, what is still open is cut short: its socket is closed at once.
+// returns when all are closed and every goroutine of the pool has ended; Results then says how each stream ended. If all
+// that went wrong is that peers hung, or broke their streams, the error is an *UnconfirmedError and nothing else: whether
+// that is a failure is the caller's to say. When ctx ends, what is still open is cut short: its socket is closed at once.
 // A Handler's call that still runs half a second after that is left behind, and named. Shutdown does what Quiesce does first
 // if that was not called; frames that the Withdrawer sends before it returns are then still flushed. Later calls wait
 // for the first.
@@ -68,10 +68,15 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	for _, s := range p.beginClose() {
 		s.close()
 	}
-	if waitErr := p.awaitClosed(ctx); waitErr != nil {
-		err = errors.Join(err, waitErr)
+	err = errors.Join(err, p.awaitClosed(ctx))
+	switch unconfirmed := p.unconfirmed(); {
+	case unconfirmed == nil:
+		return err
+	case err == nil:
+		return unconfirmed
+	default:
+		return errors.Join(err, unconfirmed)
 	}
-	return errors.Join(err, p.verdict())
 }
 
 // beginClose marks the pool closing and returns the streams to close.
@@ -131,20 +136,17 @@ func (p *Pool) busy() []identity.PublicKey {
 // named is how many of possibly thousands of peers an error names.
 const named = 10
 
-// verdict is an error if any stream was cut or reset on which we had something to say. It names the first few.
-func (p *Pool) verdict() error {
-	var errs []error
-	failed := 0
+// unconfirmed lists the streams that were cut or reset, if we had something to say on them: a stranger that says hello
+// and never closes its end is not worth a word.
+func (p *Pool) unconfirmed() *UnconfirmedError {
+	var results []Result
 	for _, r := range p.Results() {
-		if r.Outcome != Cut && r.Outcome != Reset || r.Traffic.Accepted == 0 {
-			continue
-		}
-		if failed++; failed <= named {
-			errs = append(errs, r.err())
+		if (r.Outcome == Cut || r.Outcome == Reset) && r.Traffic.Accepted > 0 {
+			results = append(results, r)
 		}
 	}
-	if failed > named {
-		errs = append(errs, fmt.Errorf("streams: and %d more", failed-named))
+	if results == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return &UnconfirmedError{Results: results}
 }

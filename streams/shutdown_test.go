@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -296,4 +297,34 @@ func TestShutdownLeavesABusyHandlerBehind(t *testing.T) {
 	cancel()
 	assertIs(t, <-closed, context.Canceled)
 	close(gate)
+}
+
+// A peer that breaks its stream when the pool is leaving already, but not closing it yet, is in the results. The error is
+// about peers, and nothing else.
+func TestPeerBreaksItsStreamBeforeItIsClosed(t *testing.T) {
+	a := newNode(t, 1, nil)
+	peer := dialRaw(t, 2, a)
+	if err := a.Quiesce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Deliver(t.Context(), id(2).PublicKey(), []byte("farewell")); err != nil {
+		t.Fatal(err)
+	}
+	_ = peer.socket.Close() // no close_notify
+	a.until(t, "the socket closed", func() bool { return len(a.Stats().Streams) == 0 })
+	unconfirmed, ok := a.Shutdown(t.Context()).(*UnconfirmedError)
+	if !ok || len(unconfirmed.Results) != 1 || unconfirmed.Results[0].Outcome != Reset {
+		t.Errorf("error %v", unconfirmed)
+	}
+}
+
+func TestUnconfirmedErrorNamesAFew(t *testing.T) {
+	err := &UnconfirmedError{Results: make([]Result, 1000)}
+	for i := range err.Results {
+		err.Results[i].Err = ErrCut
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != named+1 || lines[named] != "streams: and 990 more" {
+		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
+	}
+	assertIs(t, err, ErrCut)
 }

@@ -131,10 +131,11 @@ type Told string
 
 // What can be known of a farewell.
 const (
-	Confirmed  Told = "confirmed"   // written, and the neighbor closed its end after it
-	Written    Told = "written"     // to the socket; nothing came back
-	Left       Told = "left"        // not written: the neighbor was leaving itself, and closed its end first
-	NotReached Told = "not reached" // not written
+	Confirmed    Told = "confirmed"     // written, and the neighbor closed its end after it
+	Written      Told = "written"       // and the neighbor left at the same moment: what it read it cannot say
+	NotConfirmed Told = "not confirmed" // written, but the neighbor hung or broke its stream: it may have read it
+	Left         Told = "left"          // not written: the neighbor was leaving itself, and closed its end first
+	NotReached   Told = "not reached"   // not written
 )
 
 // Goodbye is how the shutdown went: the payload of the answer to those who asked

@@ -452,17 +452,18 @@ func TestNeighborKilledDuringTheWithdrawal(t *testing.T) {
 			}
 			confirmed := 0
 			for _, f := range goodbye.Farewells {
-				if f.Outcome == ui.Confirmed {
+				switch {
+				case f.Outcome == ui.Confirmed:
 					confirmed++
+				case f.Outcome != ui.NotConfirmed && f.Outcome != ui.NotReached:
+					t.Errorf("farewell to the one that was killed: %+v", f)
 				}
 			}
 			if confirmed != 1 {
 				t.Errorf("%d neighbors confirmed, want the one that lives: %v", confirmed, goodbye.Farewells)
 			}
-			// A neighbor that breaks its stream makes that of the streams a failed shutdown, in time. One that does so
-			// earlier, after its farewell was written and before the streams are closed, is not theirs to report.
-			polite := during == fsm.Withdrawing && goodbye.Report.ExitCode() == exitOK
-			if code := leaver.awaitExit(t); code != fsm.ExitImpolite && !polite {
+			// What a neighbor does is in the farewells, not in the exit code.
+			if code := leaver.awaitExit(t); code != exitOK {
 				t.Errorf("the leaver exits with %d\n%s", code, goodbye.Report)
 			}
 			statusWhen(t, dial(t, bystander.UI), fullNeighbors(0))
@@ -489,11 +490,15 @@ func TestStalledNeighbor(t *testing.T) {
 	for _, f := range goodbye.Farewells {
 		outcomes[f.Outcome]++
 	}
-	if outcomes[ui.Confirmed] != 1 || outcomes[ui.Written] != 1 || goodbye.Report.Edge.On != fsm.AllAcked {
+	if outcomes[ui.Confirmed] != 1 || outcomes[ui.NotConfirmed] != 1 || goodbye.Report.Edge.On != fsm.AllAcked {
 		t.Errorf("farewells %v\n%s", outcomes, goodbye.Report)
 	}
-	if code := leaver.awaitExit(t); code != fsm.ExitImpolite {
+	// What this process did was all right, and a supervisor has no reason to start it again.
+	if code := leaver.awaitExit(t); code != exitOK {
 		t.Errorf("the leaver exits with %d\n%s", code, goodbye.Report)
+	}
+	if log, _ := os.ReadFile(leaver.Log); !strings.Contains(string(log), "farewell not confirmed") {
+		t.Errorf("the log does not say whom the leaver may not have reached:\n%s", log)
 	}
 	statusWhen(t, dial(t, bystander.UI), fullNeighbors(0))
 }

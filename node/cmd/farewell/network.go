@@ -433,7 +433,8 @@ func (r *networkResult) judge(neighbors int) {
 			"%s knows the leaver's record in version %d, which is not its last", s.Key, s.Version)
 		problem(s.LeaverListed != 0, "%s believes that the leaver has %d neighbors", s.Key, s.LeaverListed)
 		problem(s.ListedByUs, "%s still lists the leaver", s.Key)
-		problem(s.Farewell == string(ui.NotReached) || s.Farewell == "none", "%s: farewell %s", s.Key, s.Farewell)
+		told := ui.Told(s.Farewell)
+		problem(told == ui.NotReached || told == ui.NotConfirmed || told == "none", "%s: farewell %s", s.Key, told)
 	}
 }
 

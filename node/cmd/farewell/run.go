@@ -43,7 +43,8 @@ When the node is up it prints one line of JSON on stdout, with its descriptor
 
 Exit codes: 0 left in time; 1 could not start; 2 wrong flags; 3 the alarm fired;
 4 in time, but some component failed, panicked or had to be insisted upon;
-128+n forced by signal n.`,
+128+n forced by signal n. A neighbor that hangs, or breaks its stream, is none
+of them: its farewell is reported as not confirmed or not reached.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.complete(c); err != nil {
