@@ -28,7 +28,8 @@ func TestFarewellsJoinBothRooms(t *testing.T) {
 		{"broken", nil, []streams.Result{{Outcome: streams.Reset, Err: broken}}, ui.NotConfirmed, "connection reset"},
 		{
 			"read, and an older stream broken", nil,
-			[]streams.Result{{Outcome: streams.Confirmed}, {Outcome: streams.Reset, Err: broken}}, ui.Confirmed, "",
+			[]streams.Result{{Outcome: streams.Confirmed}, {Outcome: streams.Reset, Err: broken}},
+			ui.Confirmed, "",
 		},
 		{"left at the same moment", nil, []streams.Result{{Outcome: streams.Left}}, ui.Written, ""},
 		{"left before", fmt.Errorf("%w", neighborhood.ErrPeerLeft), nil, ui.Left, ""},

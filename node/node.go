@@ -39,7 +39,8 @@ type Node struct {
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{}                           // has room for one: the neighborhood has changed
 
-	gone chan struct{} // closed when the process may exit
+	lock *identity.Lock // on the key file; nil if there is none, or none can be had
+	gone chan struct{}  // closed when the process may exit
 }
 
 // logTime is what the last log lines may take once the gateway is done, within the budget of the last steps.
@@ -81,6 +82,7 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	if err := n.makeRooms(); err != nil {
+		n.lock.Release()
 		n.closeUI()
 		return nil, err
 	}
@@ -89,7 +91,7 @@ func prepare(config Config) (*Node, error) {
 
 // openUI binds the UI's port, which nobody serves before start.
 func (n *Node) openUI(shown *ui.LogHandler) error {
-	token, err := loadToken(n.config.UIToken)
+	token, err := loadOrCreateToken(n.config.UIToken)
 	if err != nil {
 		return err
 	}
@@ -118,6 +120,9 @@ func (n *Node) makeRooms() error {
 	}
 	id, err := loadIdentity(n.config.KeyFile)
 	if err != nil {
+		return err
+	}
+	if err := n.lockKey(); err != nil {
 		return err
 	}
 	n.key = id.PublicKey()
@@ -166,11 +171,17 @@ func loadIdentity(keyFile string) (*identity.Identity, error) {
 	return identity.LoadOrCreate(keyFile)
 }
 
-func loadToken(tokenFile string) (string, error) {
-	if tokenFile == "" {
-		return "", nil
+// lockKey keeps the key file to this node. Where that is impossible it says so, and goes on.
+func (n *Node) lockKey() (err error) {
+	if n.config.KeyFile == "" {
+		return nil
 	}
-	return ui.LoadOrCreateToken(tokenFile)
+	n.lock, err = identity.LockKeyFile(n.config.KeyFile)
+	if errors.Is(err, identity.ErrNoLocks) {
+		n.config.Logger.Warn("nothing keeps another process from running on this key", "room", "node", "error", err)
+		return nil
+	}
+	return err
 }
 
 // open registers the components, and lets the neighbors in.
@@ -233,6 +244,7 @@ func (n *Node) tellUIs() {
 // live serves the UIs until the gateway says that the process may exit.
 func (n *Node) live(stopSignals func()) {
 	defer close(n.gone)
+	defer n.lock.Release()
 	defer stopSignals()
 	go n.tellUIs()
 	var told sync.WaitGroup

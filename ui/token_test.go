@@ -62,33 +62,15 @@ func TestToken(t *testing.T) {
 	})
 }
 
-func TestTokenFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "token")
-	token, err := ui.LoadOrCreateToken(path)
-	if err != nil {
-		t.Fatal(err)
+func TestParseToken(t *testing.T) {
+	token := ui.NewToken()
+	if got, err := ui.ParseToken([]byte(" " + token + "\r\n")); err != nil || got != token {
+		t.Errorf("%q, %v", got, err)
 	}
-	if info, _ := os.Stat(path); info.Mode() != 0o600 {
-		t.Error(info.Mode())
-	}
-	if again, err := ui.LoadOrCreateToken(path); err != nil || again != token {
-		t.Error(again, err)
-	}
-	if err := os.Chmod(path, 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ui.LoadOrCreateToken(path); !errors.Is(err, ui.ErrTokenFileTooOpen) {
-		t.Error(err)
-	}
-	short := filepath.Join(t.TempDir(), "short")
-	if err := os.WriteFile(short, []byte("guess me\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ui.LoadOrCreateToken(short); err == nil {
-		t.Error("a token of 8 characters was accepted")
-	}
-	if _, err := ui.LoadOrCreateToken(filepath.Join(t.TempDir(), "no", "token")); err == nil {
-		t.Error("a file in no folder was made")
+	for _, text := range []string{"", "\n", "guess me\n", "123456789012345"} {
+		if got, err := ui.ParseToken([]byte(text)); err == nil {
+			t.Errorf("%q was taken for the token %q", text, got)
+		}
 	}
 }
 

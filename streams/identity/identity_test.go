@@ -73,9 +73,9 @@ func TestKeyFileRefused(t *testing.T) {
 		mode os.FileMode
 		want error
 	}{
-		{"readable by group", text, 0o640, identity.ErrKeyFileTooOpen},
-		{"readable by others", text, 0o604, identity.ErrKeyFileTooOpen},
-		{"writable by others", text, 0o602, identity.ErrKeyFileTooOpen},
+		{"writable by group", text, 0o660, identity.ErrTooOpen},
+		{"readable by others", text, 0o604, identity.ErrTooOpen},
+		{"writable by others", text, 0o602, identity.ErrTooOpen},
 		{"empty", nil, 0o600, identity.ErrKeyFileDamaged},
 		{"not PEM", []byte("hello"), 0o600, identity.ErrKeyFileDamaged},
 		{"cut", text[:len(text)/2], 0o600, identity.ErrKeyFileDamaged},

@@ -33,7 +33,7 @@ func OnBroadcast(f func(opcode string, payload json.RawMessage)) Option {
 	return func(c *Client) { c.broadcast = f }
 }
 
-// Token has the client show a token before all else, as [ui.LoadOrCreateToken]
+// Token has the client show a token before all else, as [ui.ParseToken]
 // returns it.
 func Token(token string) Option {
 	return func(c *Client) { c.token = token }

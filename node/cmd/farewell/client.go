@@ -32,7 +32,7 @@ func (w *where) token() (string, error) {
 	if w.tokenFile == "" {
 		return "", nil
 	}
-	return ui.LoadToken(w.tokenFile)
+	return node.LoadToken(w.tokenFile)
 }
 
 func (w *where) dial(ctx context.Context) (*client.Client, error) {

@@ -300,6 +300,18 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func TestSecondStartOnOneKey(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "node.key")
+	first := nodeProcess(t, "--key", key)
+	code, stdout, stderr := command(t, "run", "--ui", "127.0.0.1:0", "--key", key)
+	want := fmt.Sprintf("%s: key file is in use by process %d", key, first.command.Process.Pid)
+	if code != exitFailed || !strings.Contains(stderr, want) || stdout != "" {
+		t.Errorf("exit code %d, want one that says %q; got\n%s%s", code, want, stderr, stdout)
+	}
+	first.kill()
+	nodeProcess(t, "--key", key)
+}
+
 func TestSignals(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
