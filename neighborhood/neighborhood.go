@@ -21,7 +21,8 @@ type Network interface {
 	// Deliver returns nil when the frame is written to the peer's stream. The frame is not changed afterwards. An error
 	// that wraps ErrPeerLeft says that the peer is leaving itself.
 	Deliver(ctx context.Context, peer identity.PublicKey, frame []byte) error
-	// Remove closes the peer's stream, if there is one.
+	// Remove closes the peer's stream, the one of the last PeerUp, if it is not down. It must not block, nor call the
+	// Neighborhood.
 	Remove(peer identity.PublicKey)
 }
 

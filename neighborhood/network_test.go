@@ -141,8 +141,10 @@ func (n *node) Deliver(ctx context.Context, peer identity.PublicKey, frame []byt
 	}
 }
 
-// Remove ends both directions.
-func (n *node) Remove(peer identity.PublicKey) {
+func (n *node) Remove(peer identity.PublicKey) { go n.end(peer) }
+
+// end ends both directions.
+func (n *node) end(peer identity.PublicKey) {
 	n.net.mutex.Lock()
 	here, there, other := n.net.links[link{n.key, peer}], n.net.links[link{peer, n.key}], n.net.keys[peer]
 	delete(n.net.links, link{n.key, peer})
@@ -172,7 +174,7 @@ func (f *fakeNetwork) vanish(n *node) {
 	}
 	f.mutex.Unlock()
 	for _, peer := range peers {
-		n.Remove(peer)
+		n.end(peer)
 	}
 }
 

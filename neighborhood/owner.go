@@ -57,7 +57,7 @@ func (o *owner) step(happened core.Event) {
 		o.workers.Go(func() { o.dial(target) })
 	}
 	for _, peer := range out.Remove {
-		o.workers.Go(func() { o.network.Remove(peer) })
+		o.network.Remove(peer) // now, while it cannot be another stream of this peer
 	}
 	for _, note := range out.Notes {
 		o.logNote(note, now)

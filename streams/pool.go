@@ -46,6 +46,7 @@ type Pool struct {
 	listeners  []net.Listener
 	dialing    map[identity.PublicKey]*dialing
 	peers      map[identity.PublicKey]*stream // the newest, until its PeerDown has returned
+	told       map[identity.PublicKey]*stream // that the Handler knows: from PeerUp until PeerDown has returned
 	live       map[*stream]struct{}           // until the socket is closed
 	held       map[identity.PublicKey]int     // how many of those each peer has
 	sources    map[source]int
@@ -74,6 +75,7 @@ func New(config Config) (*Pool, error) {
 		handshakes: make(chan struct{}, config.MaxHandshakes),
 		dialing:    make(map[identity.PublicKey]*dialing),
 		peers:      make(map[identity.PublicKey]*stream),
+		told:       make(map[identity.PublicKey]*stream),
 		live:       make(map[*stream]struct{}),
 		held:       make(map[identity.PublicKey]int),
 		sources:    make(map[source]int),
@@ -128,8 +130,17 @@ func (p *Pool) Flush(ctx context.Context, peer identity.PublicKey) error {
 // Remove takes the stream with peer, if there is one, out of the pool and closes it. It does not wait: what was accepted
 // is still written, and the socket is closed when the peer has closed its end, after Config.Linger at the latest.
 // Frames that come in later are dropped. PeerDown follows once, with ErrRemoved; the peer sees a polite end.
+//
+// It is the stream that the Handler knows, from PeerUp to PeerDown: a newer one, of which it has yet to be told, is left
+// alone. So whoever calls Remove in the order of the Handler's calls never closes another stream than is meant.
 func (p *Pool) Remove(peer identity.PublicKey) {
-	if s := p.newest(peer); s != nil && !s.closing.Load() {
+	p.mu.RLock()
+	s := p.told[peer]
+	if s == nil {
+		s = p.peers[peer]
+	}
+	p.mu.RUnlock()
+	if s != nil && !s.closing.Load() {
 		s.remove()
 	}
 }
@@ -215,7 +226,16 @@ func (p *Pool) unlist(s *stream) {
 	if p.peers[s.peer] == s {
 		delete(p.peers, s.peer)
 	}
+	delete(p.told, s.peer)
 	close(s.down)
+}
+
+// tell tells the Handler that a stream is up; those before it are down.
+func (p *Pool) tell(s *stream) {
+	p.mu.Lock()
+	p.told[s.peer] = s
+	p.mu.Unlock()
+	p.config.Handler.PeerUp(s.peer)
 }
 
 // forget is called when a stream's socket is closed and its goroutines have ended.

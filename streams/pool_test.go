@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/farewell-node/farewell/streams/identity"
 )
 
 func TestFramesArriveInOrder(t *testing.T) {
@@ -203,4 +205,35 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// A stream is removed after its peer has begun the next one, of which the handler does not know yet: that one is left
+// alone.
+func TestRemoveMeansTheStreamThatTheHandlerKnows(t *testing.T) {
+	a := newNode(t, 1, nil)
+	key := id(2).PublicKey()
+	handling, removed := make(chan struct{}), make(chan struct{})
+	a.onFrame = func(identity.PublicKey, []byte) {
+		close(handling)
+		<-removed
+		a.Remove(key) // decided upon on the older stream
+	}
+	first := dialRawAs(t, 2, a, 7, 1)
+	a.untilUp(t, key)
+	if _, err := first.Write(frameOf(nil)); err != nil {
+		t.Fatal(err)
+	}
+	<-handling
+	second := dialRawAs(t, 2, a, 8, 1) // the peer has restarted
+	close(removed)
+	a.until(t, "the second stream", func() bool { return a.up[key] == 2 })
+	if err := a.Deliver(t.Context(), key, []byte("you stay")); err != nil {
+		t.Error(err)
+	}
+	got := make([]byte, headerSize+8)
+	if _, err := io.ReadFull(second, got); err != nil || string(got[headerSize:]) != "you stay" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	a.Remove(key)
+	assertIs(t, a.untilDown(t, key), ErrRemoved)
 }

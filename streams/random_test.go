@@ -182,7 +182,7 @@ func checkEmpty(t *testing.T, n *node) {
 	<-n.closed // left behind by a busy handler only
 	n.Pool.mu.Lock()
 	defer n.Pool.mu.Unlock()
-	if len(n.live)+len(n.peers)+len(n.dialing)+len(n.sources)+len(n.handshakes) > 0 {
+	if len(n.live)+len(n.peers)+len(n.told)+len(n.dialing)+len(n.sources)+len(n.handshakes) > 0 {
 		t.Errorf("left: %d live, %d peers, %d dials, %d sources, %d handshakes",
 			len(n.live), len(n.peers), len(n.dialing), len(n.sources), len(n.handshakes))
 	}

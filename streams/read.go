@@ -15,7 +15,7 @@ func (s *stream) read() {
 		<-before.down
 	}
 	s.previous = nil
-	s.pool.config.Handler.PeerUp(s.peer)
+	s.pool.tell(s)
 	err := s.readFrames()
 	switch {
 	case s.removed.Load():
