@@ -5,7 +5,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    = 20s
 
-.PHONY: help run build test lint fuzz docs bench compiler
+.PHONY: help run build test soak lint fuzz docs bench compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: compiler ## every test, with the race detector; the simulated networks aga
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
+
+soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
+	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \
+		$$(grep -rl --include='*_test.go' '^func TestSoak' . | xargs -n 1 dirname | sort -u)
 
 lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }

@@ -79,7 +79,7 @@ type Config struct {
 	// timers add up to an eighth. On Linux so is a peer that is alive and takes nothing of what was written to it.
 	DeadAfter time.Duration
 	// PingAfter is how long nothing may come from a peer before it is asked for a sign of life, and PingTimeout how long
-	// that may take, once it is written. A peer whose process hangs, or whose Handler does, is then given up with
+	// that may take, once it is written; the next ping is not sent before it is over. A peer whose process hangs, or whose Handler does, is then given up with
 	// ErrSilent, although its kernel still answers. Peers that speak version 1 of the protocol cannot be asked.
 	PingAfter   time.Duration
 	PingTimeout time.Duration

@@ -30,36 +30,46 @@ func answerPings() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
+// startPeer starts a process that only is there, until the test ends.
+func startPeer(tb testing.TB) (child *exec.Cmd, address string) {
+	tb.Helper()
+	child = exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childVariable+"=peer")
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = stdin.Close()
+		_ = child.Process.Signal(syscall.SIGCONT)
+		_ = child.Wait()
+	})
+	address, err = bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return child, strings.TrimSpace(address)
+}
+
 // A real process that is stopped is given up, although its kernel goes on acknowledging; when it goes on, it can be
 // dialed again.
 func TestStoppedProcessIsGivenUp(t *testing.T) {
 	t.Parallel()
-	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), childVariable+"=peer")
-	stdin, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	address, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, peer := strings.TrimSpace(address), id(1).PublicKey()
+	child, address := startPeer(t)
+	peer := id(1).PublicKey()
 	a := newNode(t, 2, func(c *Config) { c.PingAfter, c.PingTimeout = time.Second, 4*time.Second })
 	if err := a.Dial(t.Context(), peer, address); err != nil {
 		t.Fatal(err)
 	}
 	a.untilUp(t, peer)
-	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, child)
 	stopped := time.Now()
 	assertIs(t, a.untilDown(t, peer), ErrSilent)
 	t.Logf("with PingAfter 1s and PingTimeout 4s the stopped process was given up after %v", time.Since(stopped))
@@ -70,8 +80,4 @@ func TestStoppedProcessIsGivenUp(t *testing.T) {
 		t.Error(err)
 	}
 	a.Remove(peer)
-	_ = stdin.Close()
-	if err := child.Wait(); err != nil {
-		t.Error(err)
-	}
 }

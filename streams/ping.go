@@ -151,6 +151,7 @@ func (s *stream) look() {
 		s.sayAliveLocked()
 	case giveUp:
 		s.mu.Unlock()
+		s.pool.config.Logger.Warn("peer does not answer: its stream is given up", "peer", s.peer)
 		s.abort(Cut, fmt.Errorf("%w: nothing came for %v, nor within %v of a ping",
 			ErrSilent, s.pool.config.PingAfter, s.pool.config.PingTimeout))
 		return
