@@ -10,6 +10,9 @@
 //
 // A stream is closed by flushing it, half-closing it and reading on to the peer's end, within bounds of bytes and time.
 // What comes in meanwhile still goes to the Handler.
+//
+// A peer whose process hangs, or whose Handler does, is noticed by a ping, and given up with ErrSilent, although its kernel
+// goes on answering. docs/streams.md has the protocol.
 package streams
 
 import (
