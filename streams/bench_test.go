@@ -127,30 +127,32 @@ func respond(secure bool) {
 	}
 }
 
-func startResponder(b *testing.B, kind string) (address string) {
-	child := exec.Command(os.Args[0])
+// startChild starts another process that prints where it listens, and ends it with the test.
+func startChild(tb testing.TB, kind string) (child *exec.Cmd, address string) {
+	tb.Helper()
+	child = exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), childVariable+"="+kind)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	stdout, err := child.StdoutPipe()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := child.Start(); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = stdin.Close()
 		_ = child.Wait()
 	})
 	address, err = bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	return strings.TrimSpace(address)
+	return child, strings.TrimSpace(address)
 }
 
 func dialLinks(b *testing.B, address string, n int, secure bool) []link {
@@ -234,7 +236,7 @@ func kinds(b *testing.B, run func(b *testing.B, kind string, secure bool)) {
 // BenchmarkClose closes many idle streams to another process.
 func BenchmarkClose(b *testing.B) {
 	kinds(b, func(b *testing.B, kind string, secure bool) {
-		address := startResponder(b, kind)
+		_, address := startChild(b, kind)
 		for _, n := range []int{1000, 8000} {
 			b.Run(fmt.Sprint(n), func(b *testing.B) {
 				rounds(b, n, func() time.Duration {
@@ -376,7 +378,7 @@ func bareFarewell(b *testing.B, links []link, last []byte) {
 
 // BenchmarkShutdown is a node's: a last 1 KiB to each of a few TLS neighbors, then Shutdown. Each is a neighbor.
 func BenchmarkShutdown(b *testing.B) {
-	address := startResponder(b, "tls")
+	_, address := startChild(b, "tls")
 	last := make([]byte, 1<<10)
 	for _, n := range []int{1, 2, 4, 9, 29} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -406,7 +408,7 @@ func BenchmarkShutdown(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	const n = 2000
 	kinds(b, func(b *testing.B, kind string, secure bool) {
-		address := startResponder(b, kind)
+		_, address := startChild(b, kind)
 		for b.Loop() {
 			nothing := footprint()
 			links := dialLinks(b, address, n, secure)

@@ -3,12 +3,10 @@
 package streams
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -30,39 +28,20 @@ func answerPings() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// startPeer starts a process that only is there, until the test ends.
-func startPeer(tb testing.TB) (child *exec.Cmd, address string) {
+// stop has a process hang until the test ends.
+func stop(tb testing.TB, child *exec.Cmd) {
 	tb.Helper()
-	child = exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childVariable+"=peer")
-	stdin, err := child.StdinPipe()
-	if err != nil {
+	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		tb.Fatal(err)
 	}
-	stdout, err := child.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		_ = stdin.Close()
-		_ = child.Process.Signal(syscall.SIGCONT)
-		_ = child.Wait()
-	})
-	address, err = bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return child, strings.TrimSpace(address)
+	tb.Cleanup(func() { _ = child.Process.Signal(syscall.SIGCONT) }) // or it could not end
 }
 
 // A real process that is stopped is given up, although its kernel goes on acknowledging; when it goes on, it can be
 // dialed again.
 func TestStoppedProcessIsGivenUp(t *testing.T) {
 	t.Parallel()
-	child, address := startPeer(t)
+	child, address := startChild(t, "peer")
 	peer := id(1).PublicKey()
 	a := newNode(t, 2, func(c *Config) { c.PingAfter, c.PingTimeout = time.Second, 4*time.Second })
 	if err := a.Dial(t.Context(), peer, address); err != nil {

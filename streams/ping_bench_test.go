@@ -4,7 +4,6 @@ package streams
 
 import (
 	"context"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -71,7 +70,7 @@ func BenchmarkHungPeer(b *testing.B) {
 	a := newNode(b, 2, func(c *Config) { c.PingAfter, c.PingTimeout = DefaultPingAfter/10, DefaultPingTimeout/10 })
 	var late []time.Duration
 	for b.Loop() {
-		child, address := startPeer(b)
+		child, address := startChild(b, "peer")
 		if err := a.Dial(b.Context(), id(1).PublicKey(), address); err != nil {
 			b.Fatal(err)
 		}
@@ -85,11 +84,4 @@ func BenchmarkHungPeer(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(givenUpAfter.Seconds(), "s/usually")
 	b.ReportMetric(float64(median(late).Microseconds())/1000, "late-ms")
-}
-
-func stop(tb testing.TB, child *exec.Cmd) {
-	tb.Helper()
-	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
-		tb.Fatal(err)
-	}
 }

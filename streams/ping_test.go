@@ -205,7 +205,7 @@ func TestIdleStreamLivesOn(t *testing.T) {
 		a, b := virtual(t, 1, r), virtual(t, 2, careful{newRecorder(), func() { asked++ }})
 		near, far := coupleTLS(t, a, b)
 		shaking := [2]int64{near.traffic.Load() + far.traffic.Load(), near.writes.Load() + far.writes.Load()}
-		const hours = 24
+		const hours = 4
 		time.Sleep(hours * time.Hour)
 		synctest.Wait()
 		if len(r.down[keyB]) > 0 {
