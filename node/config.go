@@ -27,7 +27,7 @@ type Config struct {
 	Advertise string                    // host:port that others dial; "": where Listen came to be
 	UI        string                    // loopback address or unix:PATH for UIs; DefaultUI if empty
 	UIToken   string                    // token file for UIs, made on first start; "": they need none
-	KeyFile   string                    // PEM, made on first start, locked while the node runs; "": a fresh key that is forgotten at the end
+	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
 	Neighbors []neighborhood.Descriptor // nodes to join the network at
 
 	Alarm       time.Duration // how long a shutdown may take; fsm.DefaultAlarm if 0

@@ -49,6 +49,9 @@ const logTime = 100 * time.Millisecond
 // Start starts a node: when it returns, UIs and neighbors can connect, and the configured neighbors are being dialed;
 // one that cannot be reached is tried again. It owns SIGINT and SIGTERM from then on, until the node has ended.
 //
+// The key file is locked until the node has ended: a second start on it fails with an error that wraps
+// [identity.ErrInUse].
+//
 // On an error (ErrConfig in it if the configuration is wrong) everything that had been started is shut down again. A
 // shutdown that is asked for meanwhile is no error: Wait then returns its report.
 func Start(config Config) (*Node, error) {
