@@ -68,7 +68,7 @@ func child(config Config, start func(context.Context, *Orchestrator) error) {
 }
 
 // startChild starts one of children, and returns when it has said that it is up.
-func startChild(t *testing.T, name string, wrapped func(*exec.Cmd), env ...string) *exec.Cmd {
+func startChild(t *testing.T, name string, wrapped func(*exec.Cmd), env ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent signals")
@@ -92,7 +92,7 @@ func startChild(t *testing.T, name string, wrapped func(*exec.Cmd), env ...strin
 	if name == "saves" {
 		must(t, out.Close()) // whoever read the log is gone
 	}
-	return c
+	return c, lines
 }
 
 func signalled(t *testing.T, c *exec.Cmd, signals ...os.Signal) (code int) {
@@ -105,37 +105,32 @@ func signalled(t *testing.T, c *exec.Cmd, signals ...os.Signal) (code int) {
 }
 
 func TestSecondSignalForcesARealProcess(t *testing.T) {
-	c := startChild(t, "hung", nil)
+	c, said := startChild(t, "hung", nil)
 	must(t, c.Process.Signal(syscall.SIGHUP))
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = c.Wait() }()
-	for again := time.NewTicker(sameSignal); ; { // until one is no longer the same request
-		select {
-		case <-ended:
-			if code := c.ProcessState.ExitCode(); code != 128+int(syscall.SIGTERM) {
-				t.Errorf("exit code %d, want 143", code)
-			}
-			return
-		case <-again.C:
-			_ = c.Process.Signal(syscall.SIGTERM)
-		}
+	if text, err := said.ReadString('\n'); text != "stopping\n" {
+		t.Fatalf("it says %q, %v", text, err)
+	}
+	<-time.After(sameSignal + sameSignal/2)
+	if code := signalled(t, c, syscall.SIGTERM); code != 128+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d, want 143", code)
 	}
 }
 
 // A signal during start-up is told to start-up, and ends the process in time.
 func TestSignalDuringStartUp(t *testing.T) {
-	if code := signalled(t, startChild(t, "starting", nil), syscall.SIGTERM); code != ExitOK {
-		t.Errorf("exit code %d", code)
-	}
-	if code := signalled(t, startChild(t, "deaf", nil), syscall.SIGTERM); code != ExitAlarm {
-		t.Errorf("exit code %d of a start that hears nothing", code)
+	for name, want := range map[string]int{"starting": ExitOK, "deaf": ExitAlarm} {
+		c, _ := startChild(t, name, nil)
+		if code := signalled(t, c, syscall.SIGTERM); code != want {
+			t.Errorf("%s: exit code %d, want %d", name, code, want)
+		}
 	}
 }
 
 // prog | tee log: tee dies first, and what prog logs of its shutdown kills nobody.
 func TestBrokenPipeDoesNotKill(t *testing.T) {
 	saved := filepath.Join(t.TempDir(), "saved")
-	if code := signalled(t, startChild(t, "saves", nil, "FSM_TEST_SAVED="+saved), syscall.SIGINT); code != ExitOK {
+	c, _ := startChild(t, "saves", nil, "FSM_TEST_SAVED="+saved)
+	if code := signalled(t, c, syscall.SIGINT); code != ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 	if _, err := os.Stat(saved); err != nil {
@@ -148,7 +143,7 @@ func TestStalledLogDoesNotKeepTheProcess(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
-	c := startChild(t, "stalled", func(c *exec.Cmd) { c.Stderr = w })
+	c, _ := startChild(t, "stalled", func(c *exec.Cmd) { c.Stderr = w })
 	must(t, w.Close())
 	if code := signalled(t, c, syscall.SIGTERM); code != ExitImpolite {
 		t.Errorf("exit code %d", code)
@@ -163,7 +158,7 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	shell := func(c *exec.Cmd) {
 		c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP INT; exec "$0"`, os.Args[0]}
 	}
-	c := startChild(t, "hung", shell)
+	c, _ := startChild(t, "hung", shell)
 	for range 3 {
 		must(t, c.Process.Signal(syscall.SIGHUP))
 		must(t, c.Process.Signal(syscall.SIGINT))
