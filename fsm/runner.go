@@ -53,7 +53,6 @@ type runner struct {
 	ended  chan struct{}           // closed when err is set; nil if cancel stops it
 	err    error
 	over   bool // it has ended, as the orchestrator was told
-	tells  message
 }
 
 // Go registers a component that one function is: run is called in a goroutine
@@ -87,12 +86,14 @@ func (o *Orchestrator) live(c *component) {
 		if panicked, ok := err.(*PanicError); ok {
 			o.logPanic(c, panicked)
 		}
-		r.tells = message{input: input{kind: runEnded}, of: c, err: err}
 		r.err = err
+		m := &c.ack // of its own, if it is its run's end
 		if r.ended != nil {
+			m = new(message)
 			close(r.ended)
 		}
-		o.tell(&r.tells)
+		m.input, m.of, m.err = input{kind: runEnded}, c, err
+		o.tell(m)
 	})
 }
 

@@ -326,8 +326,7 @@ func (o *Orchestrator) insist(c *component, over inputKind) {
 func (o *Orchestrator) stopRun(c *component) {
 	c.runner.cancel(context.Cause(o.context.Context))
 	if c.runner.over {
-		c.ack.input = input{acked, c.index}
-		o.tell(&c.ack) // leaves it in the inbox, since this is what feeds the core
+		o.tell(&message{input: input{acked, c.index}}) // left in the inbox, since this is what feeds the core
 	}
 }
 
