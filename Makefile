@@ -20,6 +20,7 @@ test: compiler ## every test, with the race detector; the simulated networks aga
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
+	@test -x /lib/systemd/systemd -a "$$(id -u)" = 0 || echo "The unit file was NOT run under systemd: that needs systemd, and root."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
 	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \

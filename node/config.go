@@ -30,7 +30,7 @@ type Config struct {
 	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
 	Neighbors []neighborhood.Descriptor // nodes to join the network at
 
-	Alarm       time.Duration // how long a shutdown may take; fsm.DefaultAlarm if 0
+	Alarm       time.Duration // how long a shutdown may take; if 0, what systemd allows, or fsm.DefaultAlarm
 	InsistAfter time.Duration // the polite part of that; 80 % of it if 0
 
 	Logger *slog.Logger // slog.Default() if nil

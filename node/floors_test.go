@@ -20,13 +20,14 @@ const module = "github.com/farewell-node/farewell/"
 var floors = map[string][]string{
 	"fsm":               {},
 	"fsm/fsmtest":       {"fsm"},
+	"fsm/systemd":       {"fsm"},
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
 	"neighborhood":      {"fsm", "streams/identity"},
 	"neighborhood/sim":  {"fsm", "streams/identity", "neighborhood"},
 	"ui":                {"fsm"},
 	"ui/client":         {"fsm", "ui"},
-	"node":              {"fsm", "streams", "streams/identity", "neighborhood", "ui", "ui/client"},
+	"node":              {"fsm", "fsm/systemd", "streams", "streams/identity", "neighborhood", "ui", "ui/client"},
 	"node/cmd/farewell": {"fsm", "streams", "streams/identity", "neighborhood", "neighborhood/sim", "ui", "ui/client", "node"},
 }
 
@@ -35,6 +36,9 @@ var floors = map[string][]string{
 var fromOutside = map[string][]string{
 	"fsm":         {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
 	"fsm/fsmtest": {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
+	"fsm/systemd": {
+		"github.com/coreos/go-systemd/v22/daemon", "github.com/coreos/go-systemd/v22/dbus", "go.uber.org/goleak",
+	},
 }
 
 func TestImportsKeepTheFloors(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/systemd"
 	"github.com/farewell-node/farewell/neighborhood"
 	"github.com/farewell-node/farewell/streams"
 	"github.com/farewell-node/farewell/streams/identity"
@@ -35,6 +36,7 @@ type Node struct {
 	neighborhood *neighborhood.Neighborhood
 	pool         *streams.Pool
 	gateway      *ui.Gateway
+	systemd      *systemd.Notifier
 	uiAddress    net.Addr
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{}                           // has room for one: the neighborhood has changed
@@ -72,15 +74,19 @@ func prepare(config Config) (*Node, error) {
 	written := queued{config.Logger.Handler(), n.log}
 	shown := ui.NewLogHandler(written)
 	n.story, config.Logger = slog.New(written), slog.New(shown)
+	if config.Alarm == 0 {
+		config.Alarm = alarmOfSystemd(config.Logger)
+	}
 	n.config = config
 	var err error
 	if n.advertised, err = config.resolveAdvertised(); err != nil {
 		return nil, err
 	}
 	n.orchestrator, err = fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
-	if err != nil {
-		return nil, err
+	if err != nil { // systemd allows less than the polite time that is configured
+		return nil, fmt.Errorf("node: %w: %w", ErrConfig, err)
 	}
+	n.systemd = n.newNotifier()
 	if err := n.openUI(shown); err != nil {
 		return nil, err
 	}
@@ -164,6 +170,7 @@ func (n *Node) start() (*Node, error) {
 		<-n.gone
 		return nil, err
 	}
+	n.ready()
 	return n, nil
 }
 
@@ -251,6 +258,7 @@ func (n *Node) live(stopSignals func()) {
 	defer stopSignals()
 	go n.tellUIs()
 	var told sync.WaitGroup
+	told.Go(func() { n.systemd.Follow(context.Background()) }) // 200 ms more than the shutdown at most, which are the gateway's too
 	told.Go(func() { n.orchestrator.LogEvents(context.Background(), n.story.With("room", "fsm")) })
 	if _, err := n.gateway.Run(context.Background()); err != nil {
 		n.story.Error("gateway ended", "room", "node", "error", err)

@@ -60,7 +60,7 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.node.UIToken, "ui-token-file", "", "`file` with the token that UIs must show, made if there is none; empty: they need none")
 	flags.StringVar(&f.node.KeyFile, "key", "", "key `file`, made if there is none (default farewell/node.key in the user's configuration folder)")
 	flags.StringArrayVar(&f.neighbors, "neighbor", nil, "`descriptor` of a node to join, farewell://KEY@HOST:PORT; repeatable")
-	flags.DurationVar(&f.node.Alarm, "alarm", fsm.DefaultAlarm, "how long a shutdown may take")
+	flags.DurationVar(&f.node.Alarm, "alarm", fsm.DefaultAlarm, "how long a shutdown may take; under systemd, if nothing is said, what its TimeoutStopSec allows")
 	flags.DurationVar(&f.node.InsistAfter, "insist-after", 0, "the polite part of that, below --alarm (default 80 % of it)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -91,6 +91,9 @@ func (f *runFlags) complete(c *cobra.Command) error {
 		return usage(c, fmt.Errorf("--alarm %v, --insist-after %v: a time to leave in is positive", alarm, polite))
 	case polite >= alarm:
 		return usage(c, fmt.Errorf("--insist-after %v is not below --alarm %v", polite, alarm))
+	}
+	if !c.Flags().Changed("alarm") {
+		f.node.Alarm = 0 // systemd may say
 	}
 	if err := f.node.Validate(); err != nil {
 		return usage(c, err)
