@@ -7,6 +7,9 @@ CYCLONEDX   = go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1
 FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
+# MODULES are the nested ones: what they need is no business of the root's users.
+MODULES = fsm/fsmotel
+
 .PHONY: help run build test soak lint fuzz docs bench release release-check compiler
 
 help: ## explain the targets
@@ -21,6 +24,7 @@ build: ## build the command, bin/farewell
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
+	@for module in $(MODULES); do (set -x; go -C $$module test -race -timeout 10m ./...) || exit 1; done
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 	@test -x /lib/systemd/systemd -a "$$(id -u)" = 0 || echo "The unit file was NOT run under systemd: that needs systemd, and root."
 
@@ -34,6 +38,7 @@ lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticch
 	GOOS=windows go vet ./fsm/...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
+	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
 
 fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \

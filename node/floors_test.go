@@ -21,6 +21,7 @@ var floors = map[string][]string{
 	"fsm":               {},
 	"fsm/fsmtest":       {"fsm"},
 	"fsm/systemd":       {"fsm"},
+	"fsm/fsmotel":       {"fsm"}, // a module of its own
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
 	"neighborhood":      {"fsm", "streams/identity"},

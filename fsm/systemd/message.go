@@ -24,14 +24,14 @@ const (
 // message returns what systemd is told about a shutdown, in one datagram. Until
 // the end it asks for the time up to the alarm and a little more: systemd then
 // kills the process at the latest of that and of its own timeout.
-func message(r *fsm.Report, deadline time.Time, status string, stopping bool) string {
+func message(r *fsm.Report, status string, stopping bool) string {
 	var text strings.Builder
 	if stopping {
 		text.WriteString(daemon.SdNotifyStopping + "\n")
 	}
 	text.WriteString("STATUS=" + status)
 	if r.State != fsm.Terminated {
-		left := max(0, deadline.Sub(r.Began.Add(r.Took)))
+		left := max(0, r.Deadline.Sub(r.Began.Add(r.Took)))
 		fmt.Fprintf(&text, "\nEXTEND_TIMEOUT_USEC=%d", (left + lastSteps).Microseconds())
 	}
 	return text.String()
@@ -39,11 +39,11 @@ func message(r *fsm.Report, deadline time.Time, status string, stopping bool) st
 
 // statusOf says in one line how a shutdown stands: whom it waits for, and until
 // when at the latest; or how it went.
-func statusOf(r *fsm.Report, deadline time.Time) string {
+func statusOf(r *fsm.Report) string {
 	if r.State == fsm.Terminated {
 		return oneLine(r.Summary(), maxStatus)
 	}
-	return r.State.String() + ": " + waitingFor(r) + "; alarm at " + deadline.Format(time.TimeOnly)
+	return r.State.String() + ": " + waitingFor(r) + "; alarm at " + r.Deadline.Format(time.TimeOnly)
 }
 
 func waitingFor(r *fsm.Report) string {

@@ -120,13 +120,12 @@ func (n *Notifier) tellSteps(ctx context.Context) {
 		case <-retry:
 		}
 		report := n.orchestrator.Report()
-		deadline := report.Began.Add(n.orchestrator.Alarm())
-		status := statusOf(report, deadline)
+		status := statusOf(report)
 		if report.State == fsm.Running || status == said { // Running: ctx has ended
 			continue
 		}
 		retry = nil
-		if n.tell(message(report, deadline, status, !stopping)) {
+		if n.tell(message(report, status, !stopping)) {
 			said, stopping = status, true
 		} else {
 			retry = time.After(statusPause)
