@@ -72,9 +72,18 @@ func TestImportsKeepTheFloors(t *testing.T) {
 	}
 }
 
+// What the root requires, everybody who imports fsm has to take: docs/dependencies.md.
+func TestNestedRequirementsStayNested(t *testing.T) {
+	for _, theirs := range []string{"go.opentelemetry.io/"} {
+		if strings.Contains(read(t, "../go.mod"), theirs) {
+			t.Errorf("the root requires %s, which only a nested module needs", theirs)
+		}
+	}
+}
+
 func TestTopLevel(t *testing.T) {
 	want := []string{
-		".ci", ".gitignore", "LICENSE", "Makefile", "README.md", "docs", "fsm", "go.mod", "go.sum",
+		".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "docs", "fsm", "go.mod", "go.sum",
 		"neighborhood", "node", "streams", "ui",
 	}
 	local := []string{".git", "bin", "bench.out"} // not part of the project
