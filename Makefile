@@ -4,11 +4,12 @@ GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 CYCLONEDX   = go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+KUBEVALID   = go run sigs.k8s.io/kubectl-validate@v0.0.4
 FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
-MODULES = fsm/fsmotel
+MODULES = fsm/fsmotel docs/kubernetes
 
 .PHONY: help run build test soak lint fuzz docs bench release release-check compiler
 
@@ -32,13 +33,14 @@ soak: compiler ## what takes minutes of real time, on real processes; ends by it
 	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \
 		$$(grep -rl --include='*_test.go' '^func TestSoak' . | xargs -n 1 dirname | sort -u)
 
-lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
+lint: ## formatting, go vet (fsm for Windows, everything for macOS), staticcheck, and the manifests' schemas
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }
 	go vet ./...
 	GOOS=windows go vet ./fsm/...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
+	$(KUBEVALID) docs/kubernetes/service.yaml docs/kubernetes/node.yaml
 
 fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
