@@ -2,6 +2,8 @@ package node
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -68,4 +70,27 @@ func bodyOf(t *testing.T, file, name string) string {
 	body, _, _ = strings.Cut(body, "\n}\n")
 	body, _, _ = strings.Cut(body, "\t// Output:")
 	return strings.ReplaceAll("\n"+body, "\n\t", "\n")[1:]
+}
+
+// A document that says which test backs it must not be left behind by the test.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	var tests strings.Builder
+	for _, file := range goFiles(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			tests.WriteString(read(t, filepath.Join("..", file)))
+		}
+	}
+	named := regexp.MustCompile(`\b(Test[A-Z]\w+)(/[\w,]+)?`)
+	for _, document := range []string{"../docs/kubernetes.md", "../docs/systemd.md"} {
+		found := named.FindAllStringSubmatch(read(t, document), -1)
+		for _, name := range found {
+			subtest := strings.ReplaceAll(strings.TrimPrefix(name[2], "/"), "_", " ")
+			if !strings.Contains(tests.String(), "func "+name[1]+"(") || !strings.Contains(tests.String(), `t.Run("`+subtest) {
+				t.Errorf("%s names %s, which is no test", document, name[0])
+			}
+		}
+		if len(found) < 5 {
+			t.Errorf("%s names %d tests", document, len(found))
+		}
+	}
 }

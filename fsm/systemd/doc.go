@@ -1,16 +1,19 @@
 // Package systemd tells systemd how a process starts, runs and leaves, as
 // sd_notify(3) has it:
 //
-//	alarm, err := systemd.Alarm(ctx)              // what systemd's patience allows
-//	o, err := fsm.New(fsm.Config{Alarm: alarm})   // 0, without systemd: the usual one
-//	…
-//	n := systemd.New(o, systemd.Config{})
-//	var told sync.WaitGroup
-//	told.Go(func() { n.Follow(ctx) })             // until o is terminated
-//	…
-//	err = n.Ready("listening on :8080")           // READY=1: start-up is over
-//	report, err := o.Wait(ctx)
-//	told.Wait()                                   // the last STATUS is out
+//	func main() {
+//		alarm, err := systemd.Alarm(context.Background()) // what systemd's patience allows; 0: the usual
+//		…
+//		var told sync.WaitGroup
+//		code := fsm.Main(fsm.Config{Alarm: alarm}, func(ctx context.Context, o *fsm.Orchestrator) error {
+//			n := systemd.New(o, systemd.Config{})
+//			told.Go(func() { n.Follow(context.Background()) }) // until o is terminated
+//			… // start and register
+//			return n.Ready("listening on :8080") // READY=1
+//		})
+//		told.Wait() // the last STATUS is out: 200 ms at most
+//		os.Exit(code)
+//	}
 //
 // At the request it sends STOPPING=1 and, with EXTEND_TIMEOUT_USEC, how long the
 // shutdown may take by its alarm, so that systemd does not kill what is about to

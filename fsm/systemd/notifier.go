@@ -66,9 +66,8 @@ func New(o *fsm.Orchestrator, config Config) *Notifier {
 func (n *Notifier) Enabled() bool { return n.socket != "" }
 
 // Ready tells systemd that start-up is over, and status, one line for people, if
-// it is not empty. It is an error if systemd cannot be told within 100 ms; and
-// one that wraps [fsm.ErrShutdownBegun] if there is nothing to be ready for any
-// more. Without systemd it does nothing.
+// it is not empty. It is an error if systemd cannot be told within 100 ms. Once a
+// shutdown has begun, and without systemd, it does nothing.
 func (n *Notifier) Ready(status string) error {
 	if !n.Enabled() {
 		return nil
@@ -76,7 +75,7 @@ func (n *Notifier) Ready(status string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.orchestrator.State() != fsm.Running {
-		return fmt.Errorf("systemd: ready: %w", fsm.ErrShutdownBegun)
+		return nil
 	}
 	text := daemon.SdNotifyReady
 	if status != "" {
