@@ -99,7 +99,8 @@ func (n *Node) openUI(shown *ui.LogHandler) error {
 		return err
 	}
 	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Node: view{n}, Log: shown, Token: token, Logger: n.config.Logger.With("room", "ui"),
+		Orchestrator: n.orchestrator, Node: view{n}, Version: Version(), Log: shown, Token: token,
+		Logger: n.config.Logger.With("room", "ui"),
 	})
 	if err != nil {
 		return err

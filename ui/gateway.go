@@ -24,6 +24,8 @@ type Config struct {
 	Orchestrator *fsm.Orchestrator
 	// Node is what UIs are shown of the node; nil in a process that is none.
 	Node Node
+	// Version is what status says of the program; "" for nothing.
+	Version string
 	// Log is what UIs are shown of the log, if it is not nil.
 	Log *LogHandler
 	// Token is what a UI must show first, if it is not empty: at least 16
@@ -43,6 +45,7 @@ type Gateway struct {
 	node           Node
 	log            *LogHandler
 	token          string
+	version        string
 	logger         *slog.Logger
 	limits         limits
 	began          time.Time
@@ -73,7 +76,7 @@ func New(config Config) (*Gateway, error) {
 		return nil, fmt.Errorf("ui: config: the token has %d characters, and needs %d", n, minToken)
 	}
 	g := &Gateway{
-		orchestrator: config.Orchestrator, node: config.Node, log: config.Log, token: config.Token, logger: config.Logger,
+		orchestrator: config.Orchestrator, node: config.Node, log: config.Log, token: config.Token, version: config.Version, logger: config.Logger,
 		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
 		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected, statusCache: &statusCache{},
 	}

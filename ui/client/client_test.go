@@ -303,6 +303,26 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// A process that does not read a request because it is too long is not gone, and
+// the client can tell.
+func TestTooLong(t *testing.T) {
+	p := start(t)
+	for _, kib := range []int{64, 65, 120, 5 << 10} {
+		reason := strings.Repeat("r", kib<<10)
+		_, err := dial(t, p.address).Shutdown(t.Context(), reason, nil)
+		if !errors.Is(err, client.ErrTooLong) || errors.Is(err, client.ErrGone) {
+			t.Errorf("%d KiB: %v", kib, err)
+		}
+		var answer struct{}
+		if err := dial(t, p.address).Call(t.Context(), reason, nil, &answer); !errors.Is(err, client.ErrTooLong) {
+			t.Errorf("an opcode of %d KiB: %.100v", kib, err)
+		}
+	}
+	if p.o.State() != fsm.Running {
+		t.Error("a request that was not read shut the process down")
+	}
+}
+
 func TestConcurrentCalls(t *testing.T) {
 	c := dial(t, start(t).address)
 	errs := make(chan error)

@@ -77,20 +77,21 @@ func (f *runFlags) complete(c *cobra.Command) error {
 	for _, text := range f.neighbors {
 		descriptor, err := neighborhood.ParseDescriptor(text)
 		if err != nil {
-			return usage(c, fmt.Errorf("--neighbor: %w", err))
+			return usage(c, fmt.Errorf("%s: %w", nameOf(c, "neighbor"), err))
 		}
 		f.node.Neighbors = append(f.node.Neighbors, descriptor)
 	}
-	logger, err := f.logger(c.ErrOrStderr())
+	logger, err := f.logger(c)
 	if err != nil {
 		return usage(c, err)
 	}
 	f.node.Logger = logger
 	switch alarm, polite := f.node.Alarm, f.node.InsistAfter; {
 	case alarm <= 0 || polite < 0:
-		return usage(c, fmt.Errorf("--alarm %v, --insist-after %v: a time to leave in is positive", alarm, polite))
+		return usage(c, fmt.Errorf("%s %v, %s %v: a time to leave in is positive",
+			nameOf(c, "alarm"), alarm, nameOf(c, "insist-after"), polite))
 	case polite >= alarm:
-		return usage(c, fmt.Errorf("--insist-after %v is not below --alarm %v", polite, alarm))
+		return usage(c, fmt.Errorf("%s %v is not below %s %v", nameOf(c, "insist-after"), polite, nameOf(c, "alarm"), alarm))
 	}
 	if err := f.node.Validate(); err != nil {
 		return usage(c, err)
@@ -101,10 +102,11 @@ func (f *runFlags) complete(c *cobra.Command) error {
 	return err
 }
 
-func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
+func (f *runFlags) logger(c *cobra.Command) (*slog.Logger, error) {
+	w := c.ErrOrStderr()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", f.logLevel)
+		return nil, fmt.Errorf("%s: %q is none of debug, info, warn, error", nameOf(c, "log-level"), f.logLevel)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch f.logFormat {
@@ -113,7 +115,7 @@ func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
+	return nil, fmt.Errorf("%s: %q is neither text nor json", nameOf(c, "log-format"), f.logFormat)
 }
 
 func defaultKeyFile() (string, error) {
