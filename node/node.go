@@ -99,7 +99,7 @@ func (n *Node) openUI(shown *ui.LogHandler) error {
 		return err
 	}
 	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Node: view{n}, Version: Version(), Log: shown, Token: token,
+		Orchestrator: n.orchestrator, Node: view{n}, Version: Version(), Log: shown, Token: token, Hosts: n.config.UIHosts,
 		Logger: n.config.Logger.With("room", "ui"),
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,4 +192,43 @@ func FuzzFold(f *testing.F) {
 			t.Errorf("%q became %q", line, folded)
 		}
 	})
+}
+
+// Whoever starts a second node where one has its UI learns which one that is.
+func TestSecondStart(t *testing.T) {
+	dir := t.TempDir()
+	second := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := command(t, append([]string{"run", "--key", filepath.Join(dir, "key")}, args...)...)
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "somebody listens there already") {
+			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+		}
+		return stderr
+	}
+	says := func(text string, all ...string) {
+		t.Helper()
+		for _, want := range all {
+			if !strings.Contains(text, want) {
+				t.Errorf("does not say %q: %s", want, text)
+			}
+		}
+	}
+	p := nodeProcess(t)
+	key := statusOf(t, p.UI).Node.Key
+	says(second("--ui", p.UI), "Node "+key, "Running", "status --ui "+p.UI)
+	says(second("--ui", "localhost:"+p.UI[strings.LastIndex(p.UI, ":")+1:]), "Node "+key)
+
+	socket := nodeProcess(t, "--ui", "unix:"+shortPath(t))
+	says(second("--ui", socket.UI), "Running", "status --ui "+socket.UI)
+
+	guarded := nodeProcess(t, "--ui-token-file", filepath.Join(dir, "token"))
+	says(second("--ui", guarded.UI), "wants its token")
+	says(second("--ui", guarded.UI, "--ui-token-file", filepath.Join(dir, "token")), "Running", "--ui-token-file "+filepath.Join(dir, "token"))
+
+	stranger, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stranger.Close() }()
+	says(second("--ui", stranger.Addr().String()), "no node, or does not answer")
 }

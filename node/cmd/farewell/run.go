@@ -18,6 +18,7 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/ui"
 )
 
 // runFlags are the flags of `farewell run`, as they come.
@@ -57,6 +58,7 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.node.Listen, "listen", "", "`host:port` to accept neighbors on; empty: take no connections, have no address")
 	flags.StringVar(&f.node.Advertise, "advertise", "", "`host:port` that neighbors dial, if it is not that of --listen")
 	flags.StringVar(&f.node.UI, "ui", node.DefaultUI, "`address` for UIs: host:port on loopback, or unix:PATH")
+	flags.StringArrayVar(&f.node.UIHosts, "ui-host", nil, "`name` of a reverse proxy that UIs come through; needs a token file; repeatable")
 	flags.StringVar(&f.node.UIToken, "ui-token-file", "", "`file` with the token that UIs must show, made if there is none; empty: they need none")
 	flags.StringVar(&f.node.KeyFile, "key", "", "key `file`, made if there is none (default farewell/node.key in the user's configuration folder)")
 	flags.StringArrayVar(&f.neighbors, "neighbor", nil, "`descriptor` of a node to join, farewell://KEY@HOST:PORT; repeatable")
@@ -137,6 +139,9 @@ func (f *runFlags) run(c *cobra.Command) error {
 	n, err := node.Start(f.node)
 	if errors.Is(err, node.ErrConfig) {
 		return usage(c, err)
+	}
+	if errors.Is(err, ui.ErrInUse) {
+		return f.occupied(c, err)
 	}
 	if err != nil {
 		return err
