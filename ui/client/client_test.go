@@ -177,6 +177,53 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// Whoever follows a shutdown that goes on is told whom it waits for, also if it comes
+// late; and nothing of one that ends at once.
+func TestWaiting(t *testing.T) {
+	p := start(t)
+	var told []ui.Status
+	release := make(chan struct{})
+	if err := p.o.Register("db", fsm.Func(func(context.Context) error { <-release; return nil })); err != nil {
+		t.Fatal(err)
+	}
+	late := make(chan bool, 10)
+	go func() {
+		<-time.After(500 * time.Millisecond)
+		c, err := client.Dial(context.Background(), p.address, client.OnWaiting(func(*ui.Status) { late <- true }))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = c.Watch(context.Background(), nil)
+		_ = c.Close()
+		close(late)
+	}()
+	c := dial(t, p.address, client.OnWaiting(func(s *ui.Status) {
+		if told = append(told, *s); len(told) == 2 {
+			close(release)
+		}
+	}))
+	if _, err := c.Shutdown(t.Context(), "", nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range told {
+		if took := s.Report.Took; took < time.Duration(i+1)*time.Second {
+			t.Errorf("told for the %dth time after %v", i+1, took)
+		}
+		if len(s.Report.Components) != 1 || s.Report.Components[0].Outcome != fsm.OutcomeStopping {
+			t.Errorf("told of %v", s.Report)
+		}
+	}
+	if len(told) != 2 {
+		t.Errorf("told %d times", len(told))
+	}
+	if !<-late {
+		t.Error("who came late was not told")
+	}
+	for range late { // until it has hung up
+	}
+}
+
 func TestWatchAfterTheFact(t *testing.T) {
 	p := start(t)
 	c := dial(t, p.address)
