@@ -5,7 +5,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    = 20s
 
-.PHONY: help run build test soak lint fuzz docs bench compiler
+.PHONY: help run build cross test soak lint fuzz docs bench compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,19 +16,27 @@ run: build ## start five real nodes here, shut one down over its UI, show what i
 build: ## build the command, bin/farewell
 	@go build -o bin/farewell ./node/cmd/farewell
 
+cross: ## build the command for Linux, macOS and Windows, and throw it away
+	@for system in linux darwin windows; do for machine in amd64 arm64; do \
+		echo "$$system/$$machine"; \
+		CGO_ENABLED=0 GOOS=$$system GOARCH=$$machine go build -o /dev/null ./node/cmd/farewell || exit 1; \
+	done; done
+
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
+	@command -v nginx >/dev/null 2>&1 || echo "The UI was NOT tested behind a proxy: there is no nginx here."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
 	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \
 		$$(grep -rl --include='*_test.go' '^func TestSoak' . | xargs -n 1 dirname | sort -u)
 
-lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticcheck
+lint: ## formatting, go vet (the command for Windows, everything for macOS) and staticcheck
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }
 	go vet ./...
 	GOOS=windows go vet ./fsm/...
+	GOOS=windows go build ./...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
 
@@ -39,9 +47,9 @@ fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 		done; \
 	done
 
-docs: ## draw the diagrams from the table and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
+docs: ## draw the diagrams, write the man pages and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
 	@$(call need,dot,graphviz) && $(call need,chromium,chromium) && $(call need,npm,npm)
-	go generate ./fsm ./ui
+	go generate ./fsm ./ui ./node/cmd/farewell
 
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out

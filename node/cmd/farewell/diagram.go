@@ -27,5 +27,6 @@ func newDiagram() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
+	complete(c, "format", "mermaid", "dot")
 	return c
 }

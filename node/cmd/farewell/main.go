@@ -57,6 +57,14 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "farewell",
 		Short:         "A peer-to-peer node that leaves politely and on time",
+		Long: fmt.Sprintf(`A peer-to-peer node that leaves politely and on time, and what asks it to.
+
+Each flag can also be set in the environment: --log-level as
+%s. The command line wins; an empty variable counts as none; a
+flag that is repeatable takes several values there, separated by white space.
+
+Completions: "farewell completion bash" (zsh, fish, powershell) prints a script;
+"farewell completion bash --help" says where it belongs.`, environmentName("log-level")),
 		Version:       node.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -74,6 +82,9 @@ func newRoot() *cobra.Command {
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate())
+	for _, c := range root.Commands() {
+		c.ValidArgsFunction = cobra.NoFileCompletions // they take no arguments
+	}
 	return root
 }
 
@@ -111,6 +122,11 @@ func (e *usageError) help(w io.Writer) {
 		fmt.Fprintf(w, "Set in the environment: %s.\n", strings.Join(e.environment, ", "))
 	}
 	fmt.Fprintf(w, "Run '%s --help' for usage.\n", e.command)
+}
+
+// complete has a shell offer the values that a flag can have.
+func complete(c *cobra.Command, flag string, values ...string) {
+	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 }
 
 func noArgs(c *cobra.Command, args []string) error {

@@ -68,6 +68,8 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "shut down when stdin ends: the parent is gone")
 	flags.BoolVar(&f.hang, "hang", false, "register a component that never stops, to see the alarm at work")
+	complete(c, "log-level", "debug", "info", "warn", "error")
+	complete(c, "log-format", "text", "json")
 	for _, hidden := range []string{"end-with-stdin", "hang"} {
 		_ = flags.MarkHidden(hidden)
 	}
