@@ -13,6 +13,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/node/internal/metrics"
 	"github.com/farewell-node/farewell/streams"
 	"github.com/farewell-node/farewell/streams/identity"
 	"github.com/farewell-node/farewell/ui"
@@ -35,6 +36,7 @@ type Node struct {
 	neighborhood *neighborhood.Neighborhood
 	pool         *streams.Pool
 	gateway      *ui.Gateway
+	metrics      *metrics.Node
 	uiAddress    net.Addr
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{}                           // has room for one: the neighborhood has changed
@@ -98,9 +100,16 @@ func (n *Node) openUI(shown *ui.LogHandler) error {
 	if err != nil {
 		return err
 	}
+	n.metrics = &metrics.Node{
+		Version: Version(), Orchestrator: n.orchestrator, LinesDropped: n.log.lost.Load,
+		// All of these are made before anybody is served.
+		Neighborhood: func() neighborhood.Snapshot { return n.neighborhood.Snapshot() },
+		Streams:      func() streams.Stats { return n.pool.Stats() },
+		UIs:          func() int { return n.gateway.UIs() },
+	}
 	n.gateway, err = ui.New(ui.Config{
 		Orchestrator: n.orchestrator, Node: view{n}, Version: Version(), Log: shown, Token: token, Hosts: n.config.UIHosts,
-		Logger: n.config.Logger.With("room", "ui"),
+		Metrics: n.metrics.Handler(), Logger: n.config.Logger.With("room", "ui"),
 	})
 	if err != nil {
 		return err

@@ -98,6 +98,8 @@ type NodeStatus struct {
 	Peers      []Peer            `json:"peers"`              // all that were heard of over a stream, former neighbors too
 	Records    []Record          `json:"records"`            // all that are known, its own included
 	Counters   map[string]uint64 `json:"counters,omitempty"` // for people
+	// Metrics is what /metrics says of the node, by name and labels.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
 // Peer is a node that there is or was a stream to.

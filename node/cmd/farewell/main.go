@@ -55,8 +55,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "farewell",
-		Short:         "A peer-to-peer node that leaves politely and on time",
+		Use:   "farewell",
+		Short: "A peer-to-peer node that leaves politely and on time",
 		Long: fmt.Sprintf(`A peer-to-peer node that leaves politely and on time, and what asks it to.
 
 Each flag can also be set in the environment: --log-level as
