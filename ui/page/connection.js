@@ -1,5 +1,7 @@
 // Speaks MASQNode-UIv2 to the gateway that this page came from.
 
+import { here } from "./show.js";
+
 const subprotocol = "MASQNode-UIv2";
 const firstPause = 500; // ms until it is tried again, doubled each time
 const lastPause = 8000;
@@ -19,7 +21,7 @@ function takeToken() {
 // connect keeps a connection, and tells show what comes over it, until the
 // process says goodbye.
 export function connect(show, pause = firstPause) {
-  const socket = new WebSocket(new URL("ws", document.baseURI), subprotocol);
+  const socket = new WebSocket(here("ws"), subprotocol);
   const connection = new Connection(socket, show);
   socket.addEventListener("open", () => {
     pause = firstPause;
@@ -48,7 +50,7 @@ async function explain(show) {
 // isReady reports whether a process is here that is not about to leave.
 async function isReady() {
   try {
-    return (await fetch(new URL("readyz", document.baseURI), { cache: "no-store" })).ok;
+    return (await fetch(here("readyz"), { cache: "no-store" })).ok;
   } catch {
     return false;
   }
@@ -73,7 +75,7 @@ export async function returned() {
 // undefined if there is none that this page understands.
 function askOnce() {
   return new Promise((resolve) => {
-    const socket = new WebSocket(new URL("ws", document.baseURI), subprotocol);
+    const socket = new WebSocket(here("ws"), subprotocol);
     const connection = new Connection(socket, { logLine() {}, connectionChange() {} });
     const hangUp = setTimeout(() => socket.close(), lastPause);
     socket.addEventListener("message", ({ data }) => connection.receive(JSON.parse(data)));

@@ -2,6 +2,10 @@
 
 export const element = (id) => document.getElementById(id);
 
+// here is the URL of something beside the page: without the name and password that may
+// stand in the page's own, with which nothing can be fetched.
+export const here = (path) => new URL(path, location.origin + location.pathname);
+
 // duration is a number of milliseconds for people.
 export function duration(ms, coarse = false) {
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
