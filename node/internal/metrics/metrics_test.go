@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,5 +29,15 @@ func TestNamesKeepTheConventions(t *testing.T) {
 				t.Errorf("%s is there twice", i.promName())
 			}
 		}
+	}
+}
+
+func TestDocumentListsAll(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), Table()) {
+		t.Errorf("docs/operate.md does not have\n%s", Table())
 	}
 }
