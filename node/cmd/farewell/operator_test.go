@@ -80,6 +80,30 @@ func TestStatusWaits(t *testing.T) {
 	}
 }
 
+func TestStatusStopsWaiting(t *testing.T) {
+	slow, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = slow.Close() }()
+	waiting := exec.CommandContext(t.Context(), os.Args[0], "status", "--wait", "1h", "--ui", slow.Addr().String())
+	if err := waiting.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := slow.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := waiting.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = waiting.Wait()
+	if code := waiting.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	socket := shortPath(t)

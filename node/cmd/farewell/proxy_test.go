@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -176,12 +177,18 @@ func (p *proxy) header() http.Header {
 	return http.Header{"Origin": {"https://ui.example:" + p.port}, "Authorization": {"Basic b3A6c2VjcmV0"}} // op:secret
 }
 
+// dial finds the proxy, whatever its name.
+func (p *proxy) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, "127.0.0.1:"+p.port)
+}
+
 // open opens a WebSocket, as a browser does. The status is that of the handshake.
 func (p *proxy) open(location string, header http.Header) (ws *websocket.Conn, status int) {
 	p.t.Helper()
 	dialer := websocket.Dialer{
 		Subprotocols: []string{"MASQNode-UIv2"}, TLSClientConfig: &tls.Config{RootCAs: p.roots},
-		NetDial: func(network, _ string) (net.Conn, error) { return net.Dial(network, "127.0.0.1:"+p.port) },
+		NetDialContext: p.dial,
 	}
 	ws, response, err := dialer.DialContext(p.t.Context(), "wss://ui.example:"+p.port+location, header)
 	if err != nil && !errors.Is(err, websocket.ErrBadHandshake) {
@@ -198,7 +205,7 @@ func (p *proxy) get(path string) (status int, body string) {
 	p.t.Helper()
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: p.roots}, DisableKeepAlives: true,
-		Dial: func(network, _ string) (net.Conn, error) { return net.Dial(network, "127.0.0.1:"+p.port) },
+		DialContext: p.dial,
 	}
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "https://ui.example:"+p.port+path, nil)
 	if err != nil {

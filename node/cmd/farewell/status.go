@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,16 +76,22 @@ type found struct {
 // await looks at the node until it is running, at most that long, and once at least.
 // It returns what it has seen last.
 func (w *where) await(c *cobra.Command, limit time.Duration) (*found, error) {
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
+	defer stop()
+	c.SetContext(ctx)
 	deadline := time.Now().Add(limit)
 	for {
 		var f found
 		err := w.with(c, f.look)
-		wrong := errors.As(err, new(*usageError)) || errors.As(err, new(*client.Error)) || c.Context().Err() != nil
+		wrong := errors.As(err, new(*usageError)) || errors.As(err, new(*client.Error)) || ctx.Err() != nil
 		fine := err == nil && f.status.Report.State == fsm.Running
 		if fine || wrong || time.Until(deadline) < statusPause {
 			return &f, err
 		}
-		<-time.After(statusPause)
+		select {
+		case <-time.After(statusPause):
+		case <-ctx.Done():
+		}
 	}
 }
 
