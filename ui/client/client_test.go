@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func (*node) Farewells() []ui.Farewell {
 
 func start(t *testing.T) *process {
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	o, err := fsm.New(fsm.Config{Logger: logger})
+	o, err := fsm.New(fsm.Config{Logger: logger, Alarm: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,51 +178,43 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// Whoever follows a shutdown that goes on is told whom it waits for, also if it comes
-// late; and nothing of one that ends at once.
+// Whoever follows a shutdown that goes on is told whom it waits for, again and again,
+// also if it comes late.
 func TestWaiting(t *testing.T) {
 	p := start(t)
-	var told []ui.Status
-	release := make(chan struct{})
-	if err := p.o.Register("db", fsm.Func(func(context.Context) error { <-release; return nil })); err != nil {
+	release, begun := make(chan struct{}), make(chan struct{})
+	slow := fsm.Func(func(context.Context) error { close(begun); <-release; return nil })
+	if err := p.o.Register("db", slow); err != nil {
 		t.Fatal(err)
 	}
-	late := make(chan bool, 10)
-	go func() {
-		<-time.After(500 * time.Millisecond)
-		c, err := client.Dial(context.Background(), p.address, client.OnWaiting(func(*ui.Status) { late <- true }))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = c.Watch(context.Background(), nil)
-		_ = c.Close()
-		close(late)
-	}()
-	c := dial(t, p.address, client.OnWaiting(func(s *ui.Status) {
-		if told = append(told, *s); len(told) == 2 {
-			close(release)
-		}
-	}))
-	if _, err := c.Shutdown(t.Context(), "", nil); err != nil {
-		t.Fatal(err)
+	var told sync.WaitGroup // each twice
+	var follow sync.WaitGroup
+	see := func(what func(*client.Client) error) {
+		told.Add(2)
+		times := 0
+		c := dial(t, p.address, client.OnWaiting(func(s *ui.Status) {
+			if times++; times <= 2 {
+				told.Done()
+			}
+			if took := s.Report.Took; took < time.Second {
+				t.Errorf("told after %v", took)
+			}
+			if len(s.Report.Components) != 1 || s.Report.Components[0].Outcome != fsm.OutcomeStopping {
+				t.Errorf("told of %v", s.Report)
+			}
+		}))
+		follow.Go(func() {
+			if err := what(c); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	for i, s := range told {
-		if took := s.Report.Took; took < time.Duration(i+1)*time.Second {
-			t.Errorf("told for the %dth time after %v", i+1, took)
-		}
-		if len(s.Report.Components) != 1 || s.Report.Components[0].Outcome != fsm.OutcomeStopping {
-			t.Errorf("told of %v", s.Report)
-		}
-	}
-	if len(told) != 2 {
-		t.Errorf("told %d times", len(told))
-	}
-	if !<-late {
-		t.Error("who came late was not told")
-	}
-	for range late { // until it has hung up
-	}
+	see(func(c *client.Client) error { _, err := c.Shutdown(t.Context(), "", nil); return err })
+	<-begun
+	see(func(c *client.Client) error { _, err := c.Watch(t.Context(), nil); return err })
+	told.Wait()
+	close(release)
+	follow.Wait()
 }
 
 func TestWatchAfterTheFact(t *testing.T) {

@@ -57,7 +57,7 @@ func tooWide(t *testing.T, what, text string) {
 // What people read fits a terminal, and what does not is whole elsewhere, or when
 // asked for. What programs read is not touched.
 func TestTerminal(t *testing.T) {
-	a := nodeProcess(t, "--listen", "127.0.0.1:0", "--hang", "--alarm", "1500ms")
+	a := nodeProcess(t, "--listen", "127.0.0.1:0", "--hang", "--alarm", "5s")
 	b := nodeProcess(t, "--listen", "127.0.0.1:0", "--neighbor", *a.Descriptor)
 	statusWhen(t, dial(t, b.UI), fullNeighbors(1))
 
