@@ -12,8 +12,12 @@ import (
 // machine and the one that is allowed.
 func FuzzHosts(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"localhost:5333", "http://localhost:5333"}, {"ui.example", "https://ui.example:8443"}, {"[::1]", ""}, {"evil.example", "null"},
-		{"127.0.0.1@evil.example", "http://127.0.0.1@evil.example"}, {"localhost.", "https://ui.example#evil"},
+		{"localhost:5333", "http://localhost:5333"},
+		{"ui.example", "https://ui.example:8443"},
+		{"[::1]", ""},
+		{"evil.example", "null"},
+		{"127.0.0.1@evil.example", "http://127.0.0.1@evil.example"},
+		{"localhost.", "https://ui.example#evil"},
 	} {
 		f.Add(seed[0], seed[1])
 	}

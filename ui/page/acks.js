@@ -17,13 +17,14 @@ export class Acks {
   #polite = 4000;
   #timer;
   #offset = 0; // ms from the event's clock to the page's
+  #due; // ms from the request to its own alarm, if that is known
   #waiting; // where it says whom the shutdown waits for
 
   constructor(table, waiting) { [this.#table, this.#waiting] = [table, waiting]; }
 
   reset() {
     this.#stop();
-    this.#began = undefined;
+    this.#began = this.#due = undefined;
     this.#rows.clear();
     this.#table.tBodies[0].replaceChildren();
   }
@@ -78,9 +79,11 @@ export class Acks {
   }
 
   // elapsed sets right what was concluded from the event, which may have come long after
-  // the request.
-  elapsed(ms) {
-    if (this.#timer) this.#offset = Date.now() - this.#began - ms;
+  // the request; and whoever asked may have given it less time than the alarm.
+  elapsed({ tookMs, began, deadline }) {
+    if (!this.#timer) return;
+    this.#offset = Date.now() - this.#began - tookMs;
+    if (deadline) this.#due = Date.parse(deadline) - Date.parse(began);
   }
 
   #stop() {
@@ -98,7 +101,7 @@ export class Acks {
     const names = (stopping.length ? stopping : open).slice(0, mostNames);
     const more = (stopping.length || open.length) - names.length;
     const idle = stopping.length ? open.length - stopping.length : 0;
-    const left = Math.max(0, Math.ceil((this.#alarm - this.#now) / 1000));
+    const left = Math.max(0, Math.ceil(((this.#due ?? this.#alarm) - this.#now) / 1000));
     this.#waiting.replaceChildren("Waits for ", ...names.flatMap(([id, row], i) => [
       i ? ", " : "", foreign(id), row.start === undefined ? " (not begun)" : ` (for ${seconds(this.#now - row.start)})`,
     ]), more ? ` and ${more} more` : "", idle ? `; ${idle} not begun yet` : "", `. Alarm in ${left} s.`);

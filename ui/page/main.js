@@ -77,7 +77,7 @@ async function refresh() {
     began = Date.now() - status.uptimeMs;
     facts = { node: status.node, uis: status.uis, version: status.version };
     acks.components(status.report.components);
-    acks.elapsed(status.report.tookMs);
+    acks.elapsed(status.report);
     map.records(status.node);
     showFacts();
     if (status.node) map.draw((await gateway.call("neighborhoodGraph")).graph);

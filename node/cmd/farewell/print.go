@@ -161,7 +161,9 @@ func waitsFor(status *ui.Status) string {
 	case len(waiting) > 0:
 		text += fmt.Sprintf("; %d not begun yet", len(waiting))
 	}
-	if left := time.Duration(status.Alarm) - status.Report.Took; left > 0 {
+	// By the clock of the node. Whoever asked may have given it less time than the alarm.
+	now := status.Report.Began.Add(status.Report.Took)
+	if left := status.Report.Deadline.Sub(now); left > 0 {
 		return text + "; alarm in " + coarse(left)
 	}
 	return text + "; the alarm is due"

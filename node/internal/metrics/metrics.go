@@ -183,9 +183,12 @@ func (s *samples) ofShutdown(o *fsm.Orchestrator) {
 	for _, each := range allStates {
 		s.add(state, oneIf(each == report.State), each.String())
 	}
-	left := o.Alarm() - report.Took
-	if report.State == fsm.Terminated {
-		left = 0
+	var left time.Duration
+	switch report.State {
+	case fsm.Running:
+		left = o.Alarm()
+	case fsm.Withdrawing, fsm.AwaitingAcks:
+		left = report.Deadline.Sub(report.Began.Add(report.Took)) // who asked may have given it less than the alarm
 	}
 	s.add(alarm, o.Alarm().Seconds())
 	s.add(alarmLeft, max(0, left).Seconds())
