@@ -11,7 +11,7 @@ RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # MODULES are the nested ones: what they need is no business of the root's users.
 MODULES = fsm/fsmotel docs/kubernetes
 
-.PHONY: help run build test soak lint fuzz docs bench release release-check compiler
+.PHONY: help run build cross test soak lint fuzz docs bench release release-check compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,21 +22,29 @@ run: build ## start five real nodes here, shut one down over its UI, show what i
 build: ## build the command, bin/farewell
 	@go build -o bin/farewell ./node/cmd/farewell
 
+cross: ## build the command for Linux, macOS and Windows, and throw it away
+	@for system in linux darwin windows; do for machine in amd64 arm64; do \
+		echo "$$system/$$machine"; \
+		CGO_ENABLED=0 GOOS=$$system GOARCH=$$machine go build -o /dev/null ./node/cmd/farewell || exit 1; \
+	done; done
+
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
 	@for module in $(MODULES); do (set -x; go -C $$module test -race -timeout 10m ./...) || exit 1; done
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 	@test -x /lib/systemd/systemd -a "$$(id -u)" = 0 || echo "The unit file was NOT run under systemd: that needs systemd, and root."
+	@command -v nginx >/dev/null 2>&1 || echo "The UI was NOT tested behind a proxy: there is no nginx here."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
 	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \
 		$$(grep -rl --include='*_test.go' '^func TestSoak' . | xargs -n 1 dirname | sort -u)
 
-lint: ## formatting, go vet (fsm for Windows, everything for macOS), staticcheck, and the manifests' schemas
+lint: ## formatting, go vet (the command for Windows, everything for macOS), staticcheck, and the manifests' schemas
 	@out="$$($(GOFUMPT) -l .)" && test -z "$$out" || { echo "gofumpt would change:" $$out; exit 1; }
 	go vet ./...
 	GOOS=windows go vet ./fsm/...
+	GOOS=windows go build ./...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
@@ -49,9 +57,9 @@ fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 		done; \
 	done
 
-docs: ## draw the diagrams from the table and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
+docs: ## draw the diagrams, write the man pages and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
 	@$(call need,dot,graphviz) && $(call need,chromium,chromium) && $(call need,npm,npm)
-	go generate ./fsm ./ui
+	go generate ./fsm ./ui ./node/cmd/farewell
 
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out

@@ -12,6 +12,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/ui"
 )
 
 // DefaultUI is where UIs find a node if nothing is said: the port of MASQ Node v0.9.1.
@@ -27,6 +28,7 @@ type Config struct {
 	Advertise string                    // host:port that others dial; "": where Listen came to be
 	UI        string                    // loopback address or unix:PATH for UIs; DefaultUI if empty
 	UIToken   string                    // token file for UIs, made on first start; "": they need none
+	UIHosts   []string                  // names of reverse proxies that UIs come through; they need a UIToken
 	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
 	Neighbors []neighborhood.Descriptor // nodes to join the network at
 
@@ -48,6 +50,14 @@ func (c Config) Validate() error {
 func (c Config) check() error {
 	if _, err := fsm.New(fsm.Config{Alarm: c.Alarm, InsistAfter: c.InsistAfter}); err != nil {
 		return err
+	}
+	for _, name := range c.UIHosts {
+		if err := ui.CheckHost(name); err != nil {
+			return fmt.Errorf("UI host: %w", err)
+		}
+	}
+	if len(c.UIHosts) > 0 && c.UIToken == "" {
+		return fmt.Errorf("UI host %q: a UI that can be reached by other names needs a token file", c.UIHosts[0])
 	}
 	for i, d := range c.Neighbors {
 		if slices.ContainsFunc(c.Neighbors[:i], func(other neighborhood.Descriptor) bool { return other.Key == d.Key }) {

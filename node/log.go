@@ -15,7 +15,8 @@ const logQueue = 4096
 // not stop them, nor keep the process.
 type logWriter struct {
 	lines   chan logLine
-	dropped atomic.Int64
+	dropped atomic.Int64 // since the last line that was taken
+	lost    atomic.Int64 // since the start
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -82,6 +83,7 @@ func (q queued) Handle(_ context.Context, r slog.Record) error {
 	case q.writer.lines <- logLine{q.Handler, r}:
 	default:
 		q.writer.dropped.Add(dropped + 1)
+		q.writer.lost.Add(1)
 	}
 	return nil
 }

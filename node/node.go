@@ -14,6 +14,7 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/systemd"
 	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/node/internal/metrics"
 	"github.com/farewell-node/farewell/streams"
 	"github.com/farewell-node/farewell/streams/identity"
 	"github.com/farewell-node/farewell/ui"
@@ -37,6 +38,7 @@ type Node struct {
 	pool         *streams.Pool
 	gateway      *ui.Gateway
 	systemd      *systemd.Notifier
+	metrics      *metrics.Node
 	uiAddress    net.Addr
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{}                           // has room for one: the neighborhood has changed
@@ -104,8 +106,16 @@ func (n *Node) openUI(shown *ui.LogHandler) error {
 	if err != nil {
 		return err
 	}
+	n.metrics = &metrics.Node{
+		Version: Version(), Orchestrator: n.orchestrator, LinesDropped: n.log.lost.Load,
+		// All of these are made before anybody is served.
+		Neighborhood: func() neighborhood.Snapshot { return n.neighborhood.Snapshot() },
+		Streams:      func() streams.Stats { return n.pool.Stats() },
+		UIs:          func() int { return n.gateway.UIs() },
+	}
 	n.gateway, err = ui.New(ui.Config{
-		Orchestrator: n.orchestrator, Node: view{n}, Log: shown, Token: token, Logger: n.config.Logger.With("room", "ui"),
+		Orchestrator: n.orchestrator, Node: view{n}, Version: Version(), Log: shown, Token: token, Hosts: n.config.UIHosts,
+		Metrics: n.metrics.Handler(), Logger: n.config.Logger.With("room", "ui"),
 	})
 	if err != nil {
 		return err

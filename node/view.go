@@ -31,6 +31,7 @@ func (v view) Status() ui.NodeStatus {
 		Records:  recordsOf(known),
 		Peers:    peersOf(known, carried),
 		Counters: countersOf(known.Counters, carried),
+		Metrics:  v.node.metrics.ByName(known, carried),
 	}
 	if !known.LastGossip.IsZero() {
 		status.LastGossip = new(ui.Millis(time.Since(known.LastGossip)))

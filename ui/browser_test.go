@@ -315,3 +315,85 @@ func TestBrowserFramesNothing(t *testing.T) {
 		}
 	}
 }
+
+// What others write can neither reorder what stands around it nor pass for the page's
+// own words.
+func TestBrowserIsolatesWhatOthersWrite(t *testing.T) {
+	b := openBrowser(t)
+	f, ack, logger := showcase(t)
+	evil := "ev\x1b[31mil\nforged \u202E0 edoc tixE\u202C \u2066x \u05d0\u05d1"
+	id := f.register(fsm.ID("queue" + evil))
+	b.onDesktop("light")
+	b.do(chromedp.Navigate(f.pageURL()))
+	b.until(`document.querySelector("#state").textContent === "Running"`)
+	logger.Info(evil)
+	b.until(`document.querySelector("#log").textContent.includes("forged")`)
+	f.o.Request(fsm.Command{Reason: evil, By: evil})
+	b.until(`document.querySelector("#notice").textContent.includes("forged") && document.querySelectorAll("#notice bdi").length === 2`)
+	b.until(`document.querySelector("#acks").textContent.includes("queueev")`)
+	for _, done := range ack {
+		done()
+	}
+	id()
+	b.until(`document.querySelector("#summary").textContent.includes("forged")`)
+	b.until(`!/[\u202A-\u202E\u2066-\u2069\x1b\x85]/.test(document.body.textContent)`)
+	// Each of them stands in an element of its own that is isolated.
+	b.until(`["#summary", "#acks tbody th", "#log li"].every((place) => document.querySelector(place + " bdi"))`)
+	b.until(`[...document.querySelectorAll("bdi")].every((e) => getComputedStyle(e).unicodeBidi.startsWith("isolate"))`)
+	b.until(`document.querySelector("#report").textContent.includes("\\u202e0 edoc")`)
+	b.until(`JSON.parse(document.querySelector("#report").textContent).report.command.reason.includes("\u202e")`)
+	f.finish()
+	b.noProblems()
+}
+
+func TestBrowserSaysWhomItWaitsFor(t *testing.T) {
+	b := openBrowser(t)
+	f, ack, _ := showcase(t)
+	b.do(chromedp.Navigate(f.pageURL()))
+	b.until(`document.querySelector("#state").textContent === "Running"`)
+	b.until(`document.querySelector("#waiting").hidden`)
+	f.o.Request(fsm.Command{})
+	b.until(`document.querySelector("#waiting").textContent.match(/^Waits for neighborhood \(for \d+ s\); 3 not begun yet\. Alarm in \d+ s\.$/)`)
+	ack["neighborhood"]()
+	ack["streams"]()
+	b.until(`document.querySelector("#waiting").textContent.match(/^Waits for queue \(for \d+ s\), db \(for \d+ s\)\. Alarm in \d+ s\.$/)`)
+	// Who comes late is told the same time.
+	<-time.After(2 * time.Second)
+	b.do(chromedp.Reload())
+	b.until(`Number(document.querySelector("#waiting").textContent.match(/Alarm in (\d+) s/)?.[1]) < 58`)
+	ack["queue"]()
+	ack["db"]()
+	b.until(`document.querySelector("#state").textContent === "Terminated" && document.querySelector("#waiting").hidden`)
+	f.finish()
+}
+
+// After the end the page keeps the report, looks quietly who comes, and offers it.
+func TestBrowserOffersTheReturn(t *testing.T) {
+	b := openBrowser(t)
+	f, ack, _ := showcase(t)
+	b.do(chromedp.Navigate(f.pageURL()))
+	b.until(`document.querySelector("#facts").textContent.includes("node A")`)
+	f.o.Request(fsm.Command{Reason: "deploy 42"})
+	for _, done := range ack {
+		done()
+	}
+	f.finish()
+	b.until(`document.querySelector("#summary").textContent.includes("deploy 42")`)
+	said := evaluate[string](b, `document.querySelector("#notice").textContent`)
+	<-time.After(3 * time.Second) // in which it has looked, and found nobody
+	b.until(`document.querySelector("#return").hidden && document.querySelector("#state").textContent === "Terminated"`)
+	if got := evaluate[string](b, `document.querySelector("#notice").textContent`); got != said {
+		t.Errorf("the page looks for a return, but not quietly: %s", got)
+	}
+	next := newFixture(t, &neighborhood{node: node{stage: ui.RouteFound}}, fsm.Config{})
+	if _, err := next.gateway.Listen(strings.Trim(strings.TrimPrefix(f.url, "ws:"), "/")); err != nil {
+		t.Fatal(err)
+	}
+	next.url = f.url
+	next.run()
+	b.until(`document.querySelector("#returned").textContent.includes("The node A… is back")`)
+	b.until(`document.querySelector("#summary").textContent.includes("deploy 42") && !document.querySelector("#report-card").hidden`)
+	b.do(chromedp.Click(chromedp.CSS("#look")))
+	b.until(`document.querySelector("#state").textContent === "Running" && document.querySelector("#report-card").hidden`)
+	b.until(`document.querySelector("#return").hidden`)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"time"
 	"unicode/utf8"
 
@@ -55,6 +56,9 @@ func (c *conn) read() {
 	for {
 		kind, data, err := c.ws.ReadMessage()
 		switch {
+		case errors.Is(err, websocket.ErrReadLimit):
+			c.drain()
+			return
 		case err != nil:
 			return
 		case c.sentAway || kind != websocket.TextMessage: // binary frames are ignored
@@ -71,6 +75,15 @@ func (c *conn) read() {
 		pace()
 		c.out.waitBelow(c.gateway.limits.queue)
 	}
+}
+
+// drain takes in what a UI is still sending after it was sent the close frame that
+// says that its message is too big: closed with something unread, the connection
+// would be reset, and the UI might never see why.
+func (c *conn) drain() {
+	raw := c.ws.NetConn()
+	_ = raw.SetReadDeadline(time.Now().Add(closeTime))
+	_, _ = io.Copy(io.Discard, raw)
 }
 
 // pace returns what is to be called for every message from the UI, and waits if

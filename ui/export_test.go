@@ -11,7 +11,7 @@ import (
 
 // ServeOn is Listen on a listener that a test made, of pipes in virtual time.
 func (g *Gateway) ServeOn(listener net.Listener) {
-	g.listener, g.closeListener = listener, listener.Close
+	g.listeners, g.closeListener = []net.Listener{listener}, listener.Close
 }
 
 // SetLog and SetToken stand for the members of Config, before Run.

@@ -24,11 +24,18 @@ type Config struct {
 	Orchestrator *fsm.Orchestrator
 	// Node is what UIs are shown of the node; nil in a process that is none.
 	Node Node
+	// Version is what status says of the program; "" for nothing.
+	Version string
 	// Log is what UIs are shown of the log, if it is not nil.
 	Log *LogHandler
 	// Token is what a UI must show first, if it is not empty: at least 16
 	// characters. Existing UIs cannot do it.
 	Token string
+	// Hosts are names by which UIs may ask beside those of this machine: those of
+	// reverse proxies, without ports. They need a Token.
+	Hosts []string
+	// Metrics answers /metrics; nil: there are none.
+	Metrics http.Handler
 	// CloseListener closes the listener of a server that the gateway is mounted on
 	// (see [Gateway.ServeHTTP]). It is called when the machine is terminated, and
 	// must not wait for connections.
@@ -43,10 +50,13 @@ type Gateway struct {
 	node           Node
 	log            *LogHandler
 	token          string
+	version        string
 	logger         *slog.Logger
 	limits         limits
 	began          time.Time
-	listener       net.Listener // nil without Listen
+	hosts          hosts
+	metrics        http.Handler   // nil: there are none
+	listeners      []net.Listener // none without Listen
 	closeListener  func() error
 	uisGone        sync.WaitGroup
 	answered, told atomic.Int64
@@ -72,8 +82,13 @@ func New(config Config) (*Gateway, error) {
 	if n := len(config.Token); n > 0 && n < minToken {
 		return nil, fmt.Errorf("ui: config: the token has %d characters, and needs %d", n, minToken)
 	}
+	hosts, err := parseHosts(config.Hosts, config.Token)
+	if err != nil {
+		return nil, err
+	}
 	g := &Gateway{
-		orchestrator: config.Orchestrator, node: config.Node, log: config.Log, token: config.Token, logger: config.Logger,
+		hosts: hosts, metrics: config.Metrics,
+		orchestrator: config.Orchestrator, node: config.Node, log: config.Log, token: config.Token, version: config.Version, logger: config.Logger,
 		limits: defaultLimits, began: time.Now(), closeListener: config.CloseListener,
 		conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1), stage: NotConnected, statusCache: &statusCache{},
 	}
@@ -114,9 +129,9 @@ func (g *Gateway) Run(ctx context.Context) (*End, error) {
 	return g.leave(ctx, report), nil
 }
 
-// accept serves the listener. Its stop ends what is not a WebSocket.
+// accept serves the listeners. Its stop ends what is not a WebSocket.
 func (g *Gateway) accept() (stop func()) {
-	if g.listener == nil {
+	if len(g.listeners) == 0 {
 		return func() {}
 	}
 	server := &http.Server{
@@ -124,11 +139,13 @@ func (g *Gateway) accept() (stop func()) {
 		ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
 	}
 	var served sync.WaitGroup
-	served.Go(func() {
-		if err := server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			g.logger.Error("ui: no UI can connect any more", "error", err)
-		}
-	})
+	for _, listener := range g.listeners {
+		served.Go(func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+				g.logger.Error("ui: no UI can connect any more", "address", listener.Addr(), "error", err)
+			}
+		})
+	}
 	return func() {
 		_ = server.Close()
 		served.Wait()

@@ -1,9 +1,8 @@
 package ui
 
 import (
-	"net"
+	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -26,20 +25,28 @@ const (
 // stranger's request 403; and when there are too many UIs, or the process is
 // going, it is 503.
 //
+// It also answers /livez with 200 and /readyz with 200 while the machine is Running
+// and 503 from then on, whoever asks; and /metrics as Config.Metrics does, if the
+// Authorization is "Bearer" and the token, where one is wanted.
+//
 // So a service can mount the gateway on a server of its own, at a path that ends
 // in a slash and is stripped, instead of calling [Gateway.Listen]. It then should
 // set Config.CloseListener: existing clients report a failure if the port still
 // answers when they have been told that the process is down.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !fromHere(r) {
-		http.Error(w, "only this machine and this page may ask", http.StatusForbidden)
-		return
-	}
-	if !websocket.IsWebSocketUpgrade(r) {
+	upgrade := websocket.IsWebSocketUpgrade(r)
+	switch {
+	case !upgrade && g.probe(w, r):
+	case !g.hosts.mayAsk(r):
+		http.Error(w, fmt.Sprintf("only this machine and this page may ask, and not %q from %q: a proxy's name must be allowed (--ui-host)",
+			r.Host, r.Header.Get("Origin")), http.StatusForbidden)
+	case upgrade:
+		g.upgrade(w, r)
+	case r.URL.Path == metricsPath:
+		g.serveMetrics(w, r)
+	default:
 		servePage(w, r)
-		return
 	}
-	g.upgrade(w, r)
 }
 
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +61,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: requestTime,
 		Subprotocols:     []string{wire.Subprotocol},
-		CheckOrigin:      func(*http.Request) bool { return true }, // fromHere did
+		CheckOrigin:      func(*http.Request) bool { return true }, // mayAsk did
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
@@ -62,34 +69,4 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.serve(ws)
-}
-
-// fromHere reports whether a request comes from this machine, and from no page
-// but our own. A page from elsewhere gives itself away by its Origin, which
-// browsers always send along with a WebSocket request; one that has its own name
-// resolve to loopback, by the Host.
-func fromHere(r *http.Request) bool {
-	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && !addr.IP.IsLoopback() {
-		return false
-	}
-	return isLoopback(r.Host) && isOwnOrigin(r.Header["Origin"], r.Host)
-}
-
-// isLoopback reports whether a Host header names this machine. Which port it
-// names does not matter: behind a forwarded port it is another one.
-func isLoopback(hostport string) bool {
-	u := url.URL{Host: hostport}
-	host := u.Hostname()
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func isOwnOrigin(origins []string, host string) bool {
-	switch len(origins) {
-	case 0:
-		return true
-	case 1:
-		return origins[0] == "http://"+host || origins[0] == "https://"+host
-	}
-	return false
 }

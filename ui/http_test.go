@@ -42,6 +42,8 @@ func TestHandshake(t *testing.T) {
 		{"own page by name", "/", "localhost" + port, []string{"http://localhost" + port}, []string{protocol}, 101},
 		{"forwarded port", "/", "localhost:8080", []string{"http://localhost:8080"}, []string{protocol}, 101},
 		{"IPv6", "/", "[::1]" + port, nil, []string{protocol}, 101},
+		{"capitals", "/", "LocalHost" + port, []string{"http://localhost" + port}, []string{protocol}, 101},
+		{"a proxy's name that is not allowed", "/", "ui.example", []string{"https://ui.example"}, []string{protocol}, 403},
 		{"no subprotocol", "/", "", nil, nil, 400},
 		{"no subprotocol, other path", "/UI", "", nil, nil, 400},
 		{"another subprotocol", "/", "", nil, []string{"MASQNode-UIv1"}, 400},

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"embed"
+	"fmt"
 	"io/fs"
 	"net/http"
 )
@@ -26,17 +27,15 @@ var pageFiles = func() http.Handler {
 // modules and the WebAssembly in one of them, and be framed by nobody. The address
 // of the WebSocket is named for browsers whose 'self' leaves it out.
 const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
-	"img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; connect-src 'self' ws://"
+	"img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; connect-src 'self' ws://%[1]s wss://%[1]s"
 
 // servePage serves the page. Its Host has been checked, so it can stand in a header.
 func servePage(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "there is only a page to look at", http.StatusMethodNotAllowed)
+	if !isRead(w, r) {
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Security-Policy", policy+r.Host)
+	h.Set("Content-Security-Policy", fmt.Sprintf(policy, r.Host))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -40,11 +40,12 @@ const (
 // Status is the answer to the opcode status. What no event has changed since may be
 // 10 ms old.
 type Status struct {
-	Uptime      Millis      `json:"uptimeMs"`      // of the gateway
-	Alarm       Millis      `json:"alarmMs"`       // how long a shutdown may take
-	InsistAfter Millis      `json:"insistAfterMs"` // its polite time
-	UIs         int         `json:"uis"`           // connected now
-	Report      *fsm.Report `json:"report"`        // the machine's state, the components, and the events so far
+	Version     string      `json:"version,omitempty"` // of the program
+	Uptime      Millis      `json:"uptimeMs"`          // of the gateway
+	Alarm       Millis      `json:"alarmMs"`           // how long a shutdown may take
+	InsistAfter Millis      `json:"insistAfterMs"`     // its polite time
+	UIs         int         `json:"uis"`               // connected now
+	Report      *fsm.Report `json:"report"`            // the machine's state, the components, and the events so far
 	Node        *NodeStatus `json:"node,omitempty"`
 }
 
@@ -77,7 +78,7 @@ func (g *Gateway) statusAnswer() json.RawMessage {
 
 func (g *Gateway) status(now time.Time, uis int) Status {
 	s := Status{
-		Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.orchestrator.Alarm()), InsistAfter: Millis(g.orchestrator.Polite()),
+		Version: g.version, Uptime: Millis(now.Sub(g.began)), Alarm: Millis(g.orchestrator.Alarm()), InsistAfter: Millis(g.orchestrator.Polite()),
 		UIs: uis, Report: g.orchestrator.Report(),
 	}
 	if _, none := g.node.(noNode); !none {
@@ -97,6 +98,8 @@ type NodeStatus struct {
 	Peers      []Peer            `json:"peers"`              // all that were heard of over a stream, former neighbors too
 	Records    []Record          `json:"records"`            // all that are known, its own included
 	Counters   map[string]uint64 `json:"counters,omitempty"` // for people
+	// Metrics is what /metrics says of the node, by name and labels.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
 // Peer is a node that there is or was a stream to.

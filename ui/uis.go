@@ -18,6 +18,13 @@ func (g *Gateway) reserve() bool {
 	return true
 }
 
+// UIs counts those that are connected.
+func (g *Gateway) UIs() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.conns)
+}
+
 func (g *Gateway) release() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -40,11 +41,14 @@ func ReadSecret(path string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, ErrNoFile
 	}
-	if owner, group := ownerOf(info); !isSecret(info.Mode().Perm(), owner, group, ourGroups()) {
+	if owner, group := ownerOf(info); hasModes && !isSecret(info.Mode().Perm(), owner, group, ourGroups()) {
 		return nil, fmt.Errorf("%w: it is %04o", ErrTooOpen, info.Mode().Perm())
 	}
 	return io.ReadAll(io.LimitReader(file, limit))
 }
+
+// hasModes: Windows makes the mode of a file up, and says that all can read all.
+const hasModes = runtime.GOOS != "windows"
 
 func isSecret(mode fs.FileMode, owner, group int, ours []int) bool {
 	if mode&0o077 == 0 {

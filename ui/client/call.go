@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -60,8 +62,17 @@ func (c *Client) write(ctx context.Context, text []byte) error {
 	case isTimeout(ctx, err):
 		return errLate
 	}
+	// The process has hung up. What it said before that may still be on its way.
+	_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(closeTime))
+	<-c.ended
+	if c.cause != nil {
+		return c.cause
+	}
 	return fmt.Errorf("%w: %w", ErrGone, err)
 }
+
+// gone says why the connection has ended, once it has.
+func (c *Client) gone() error { return cmp.Or(c.cause, ErrGone) }
 
 // Call sends a request and reads the payload of its answer into response, if that
 // is not nil. The request must encode as a JSON object; nil stands for an empty
@@ -95,7 +106,7 @@ func (c *Client) call(ctx context.Context, opcode string, request, response any)
 	case m := <-answer: // it came, and then the connection ended
 		return decode(m, response)
 	default:
-		return ErrGone
+		return c.gone()
 	}
 }
 

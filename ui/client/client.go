@@ -12,6 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/internal/wire"
 )
 
@@ -39,11 +40,20 @@ func Token(token string) Option {
 	return func(c *Client) { c.token = token }
 }
 
+// OnWaiting has f called with the status of a shutdown that goes on while [Client.Watch]
+// or [Client.Shutdown] follows it: one second after its request, and then again after
+// two, four, eight seconds and so on, but at least every half minute. Calls are in
+// order with those for events.
+func OnWaiting(f func(*ui.Status)) Option {
+	return func(c *Client) { c.waiting = f }
+}
+
 // Client is one connection to a gateway. Its methods are safe for concurrent use,
 // but only one Watch or Shutdown can run at a time.
 type Client struct {
 	ws        *websocket.Conn
 	broadcast func(string, json.RawMessage)
+	waiting   func(*ui.Status) // nil: nobody wants to know
 	token     string
 	writing   sync.Mutex
 
@@ -53,6 +63,7 @@ type Client struct {
 	feed    []wire.Message // what a watcher has not seen yet
 	fed     chan struct{}  // has room for one: there is more in feed
 	ended   chan struct{}  // closed when the connection is over
+	cause   error          // why, if the process said so; to be read when it is over
 }
 
 // Dial connects to a gateway. The address is a port on loopback ("5333"),
@@ -139,6 +150,9 @@ func (c *Client) read() {
 	defer c.ws.Close()
 	for {
 		kind, data, err := c.ws.ReadMessage()
+		if websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
+			c.cause = ErrTooLong
+		}
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func (*node) Farewells() []ui.Farewell {
 
 func start(t *testing.T) *process {
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	o, err := fsm.New(fsm.Config{Logger: logger})
+	o, err := fsm.New(fsm.Config{Logger: logger, Alarm: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +178,45 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// Whoever follows a shutdown that goes on is told whom it waits for, again and again,
+// also if it comes late.
+func TestWaiting(t *testing.T) {
+	p := start(t)
+	release, begun := make(chan struct{}), make(chan struct{})
+	slow := fsm.Func(func(context.Context) error { close(begun); <-release; return nil })
+	if err := p.o.Register("db", slow); err != nil {
+		t.Fatal(err)
+	}
+	var told sync.WaitGroup // each twice
+	var follow sync.WaitGroup
+	see := func(what func(*client.Client) error) {
+		told.Add(2)
+		times := 0
+		c := dial(t, p.address, client.OnWaiting(func(s *ui.Status) {
+			if times++; times <= 2 {
+				told.Done()
+			}
+			if took := s.Report.Took; took < time.Second {
+				t.Errorf("told after %v", took)
+			}
+			if len(s.Report.Components) != 1 || s.Report.Components[0].Outcome != fsm.OutcomeStopping {
+				t.Errorf("told of %v", s.Report)
+			}
+		}))
+		follow.Go(func() {
+			if err := what(c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	see(func(c *client.Client) error { _, err := c.Shutdown(t.Context(), "", nil); return err })
+	<-begun
+	see(func(c *client.Client) error { _, err := c.Watch(t.Context(), nil); return err })
+	told.Wait()
+	close(release)
+	follow.Wait()
+}
+
 func TestWatchAfterTheFact(t *testing.T) {
 	p := start(t)
 	c := dial(t, p.address)
@@ -300,6 +340,26 @@ func TestGone(t *testing.T) {
 	})
 	if _, err := dial(t, address).Shutdown(t.Context(), "", nil); !errors.Is(err, client.ErrGone) {
 		t.Error(err)
+	}
+}
+
+// A process that does not read a request because it is too long is not gone, and
+// the client can tell.
+func TestTooLong(t *testing.T) {
+	p := start(t)
+	for _, kib := range []int{64, 65, 120, 5 << 10} {
+		reason := strings.Repeat("r", kib<<10)
+		_, err := dial(t, p.address).Shutdown(t.Context(), reason, nil)
+		if !errors.Is(err, client.ErrTooLong) || errors.Is(err, client.ErrGone) {
+			t.Errorf("%d KiB: %v", kib, err)
+		}
+		var answer struct{}
+		if err := dial(t, p.address).Call(t.Context(), reason, nil, &answer); !errors.Is(err, client.ErrTooLong) {
+			t.Errorf("an opcode of %d KiB: %.100v", kib, err)
+		}
+	}
+	if p.o.State() != fsm.Running {
+		t.Error("a request that was not read shut the process down")
 	}
 }
 

@@ -12,6 +12,6 @@
 // other end; only Shutdown shuts it down. Every wait has an end: that of ctx, and
 // without a deadline in ctx one of the package's own. Which of the sentinels an
 // error wraps says what to tell a person: [ErrBadAddress], [ErrNobodyThere],
-// [ErrWedged], [ErrGone], [ErrRefused], or an [*Error] with which the process has
+// [ErrWedged], [ErrGone], [ErrTooLong], [ErrRefused], or an [*Error] with which the process has
 // answered.
 package client

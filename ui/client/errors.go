@@ -18,6 +18,9 @@ var (
 	ErrWedged = errors.New("no answer in time")
 	// ErrGone: the connection ended before the answer came.
 	ErrGone = errors.New("the connection ended")
+	// ErrTooLong: the process has not read the request, because it is longer than
+	// 64 KiB, and has ended the connection. It goes on.
+	ErrTooLong = errors.New("the request is longer than the process takes")
 	// ErrRefused: something listens at the address, but does not let this client
 	// in, or does not speak MASQNode-UIv2.
 	ErrRefused = errors.New("refused")

@@ -73,8 +73,15 @@ func (c *Client) startWatch(ctx context.Context) (time.Duration, error) {
 
 // follow shows events until the goodbye, or the answer to a shutdown, is there.
 func (c *Client) follow(ctx context.Context, answer <-chan wire.Message, see func(fsm.Event)) (*ui.Goodbye, error) {
+	w := &waits{client: c}
+	defer w.stop()
+	see = w.since(see)
 	for {
 		select {
+		case <-w.due:
+			w.ask(ctx)
+		case m := <-w.answer:
+			w.tell(m)
 		case <-c.fed:
 			if goodbye, err := c.show(see); goodbye != nil || err != nil {
 				return goodbye, err
@@ -92,7 +99,7 @@ func (c *Client) follow(ctx context.Context, answer <-chan wire.Message, see fun
 			if goodbye, err := c.show(see); goodbye != nil || err != nil {
 				return goodbye, err
 			}
-			return nil, ErrGone
+			return nil, c.gone()
 		}
 	}
 }

@@ -1,9 +1,12 @@
 // The components with their acks, as bars on a common time axis.
 
-import { duration } from "./show.js";
+import { duration, foreign } from "./show.js";
 
 // A shutdown takes 5 ms or 5 s, and both must be seen on an axis that ends at the alarm.
 const axis = (ms) => ms ** 0.35;
+
+const patience = 1000; // ms, from which on people want to know whom it waits for
+const mostNames = 5;
 
 export class Acks {
   #table;
@@ -13,12 +16,15 @@ export class Acks {
   #alarm = 5000;
   #polite = 4000;
   #timer;
+  #offset = 0; // ms from the event's clock to the page's
+  #due; // ms from the request to its own alarm, if that is known
+  #waiting; // where it says whom the shutdown waits for
 
-  constructor(table) { this.#table = table; }
+  constructor(table, waiting) { [this.#table, this.#waiting] = [table, waiting]; }
 
   reset() {
-    clearInterval(this.#timer);
-    this.#began = this.#timer = undefined;
+    this.#stop();
+    this.#began = this.#due = undefined;
     this.#rows.clear();
     this.#table.tBodies[0].replaceChildren();
   }
@@ -57,23 +63,53 @@ export class Acks {
       case "Started": row.start = this.#now; break;
       case "Acked": row.end = this.#now; row.outcome = error ? "failed" : "acked"; break;
       case "Insisted": row.insisted = true; break;
-      case "AllAcked": case "Timeout": clearInterval(this.#timer);
+      case "AllAcked": case "Timeout": this.#stop();
     }
     this.#paint();
   }
 
   #begin(time) {
     this.#began = time;
-    const offset = Date.now() - time; // the clocks are one and the same, but the event took its way
+    this.#offset = Date.now() - time; // the clocks may differ, and the event took its way
     this.#timer = setInterval(() => {
-      this.#now = Date.now() - offset - time;
+      this.#now = Date.now() - this.#offset - time;
       this.#paint();
+      this.#sayWhom();
     }, 100);
+  }
+
+  // elapsed sets right what was concluded from the event, which may have come long after
+  // the request; and whoever asked may have given it less time than the alarm.
+  elapsed({ tookMs, began, deadline }) {
+    if (!this.#timer) return;
+    this.#offset = Date.now() - this.#began - tookMs;
+    if (deadline) this.#due = Date.parse(deadline) - Date.parse(began);
+  }
+
+  #stop() {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#waiting.hidden = true;
+  }
+
+  // sayWhom says whom the shutdown waits for, and how long still, in whole seconds.
+  #sayWhom() {
+    const open = [...this.#rows].filter(([, row]) => row.outcome === undefined);
+    const stopping = open.filter(([, row]) => row.start !== undefined);
+    this.#waiting.hidden = this.#now < patience || open.length === 0;
+    if (this.#waiting.hidden) return;
+    const names = (stopping.length ? stopping : open).slice(0, mostNames);
+    const more = (stopping.length || open.length) - names.length;
+    const idle = stopping.length ? open.length - stopping.length : 0;
+    const left = Math.max(0, Math.ceil(((this.#due ?? this.#alarm) - this.#now) / 1000));
+    this.#waiting.replaceChildren("Waits for ", ...names.flatMap(([id, row], i) => [
+      i ? ", " : "", foreign(id), row.start === undefined ? " (not begun)" : ` (for ${seconds(this.#now - row.start)})`,
+    ]), more ? ` and ${more} more` : "", idle ? `; ${idle} not begun yet` : "", `. Alarm in ${left} s.`);
   }
 
   // report replaces what was concluded from events by what is final.
   report({ components }) {
-    clearInterval(this.#timer);
+    this.#stop();
     for (const { id, outcome, insisted, waitedMs, ranMs } of components) {
       const started = outcome !== "skipped";
       Object.assign(this.#row(id), {
@@ -88,7 +124,7 @@ export class Acks {
     const line = this.#table.tBodies[0].insertRow();
     const name = document.createElement("th");
     name.scope = "row";
-    name.textContent = id;
+    name.append(foreign(id));
     const track = document.createElement("div");
     track.className = "track";
     track.setAttribute("aria-hidden", "true");
@@ -125,3 +161,5 @@ export class Acks {
     span.style.width = `calc(${this.#place(Math.max(from, to))} - ${this.#place(from)})`;
   }
 }
+
+const seconds = (ms) => `${Math.floor(ms / 1000)} s`;

@@ -1,6 +1,6 @@
 // The state diagram: the SVG that is generated from the table, lit by CSS.
 
-import { svgOf } from "./show.js";
+import { here, svgOf } from "./show.js";
 
 export class Diagram {
   #box;
@@ -9,7 +9,7 @@ export class Diagram {
   constructor(box) { this.#box = box; }
 
   async load() {
-    const response = await fetch("shutdown.svg");
+    const response = await fetch(here("shutdown.svg"));
     this.#box.replaceChildren(svgOf(await response.text()));
   }
 

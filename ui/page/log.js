@@ -1,5 +1,7 @@
 // The last lines of the log.
 
+import { foreign } from "./show.js";
+
 const lines = 200;
 
 export class Log {
@@ -15,7 +17,7 @@ export class Log {
     line.className = logLevel;
     const level = document.createElement("b");
     level.textContent = logLevel;
-    line.append(level, " ", msg);
+    line.append(level, " ", foreign(msg));
     this.#list.append(line);
     while (this.#list.childElementCount > lines) this.#list.firstElementChild.remove();
     if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;

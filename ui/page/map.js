@@ -1,6 +1,6 @@
 // The map of the neighborhood, drawn in a worker from the DOT that the node gives.
 
-import { svgOf } from "./show.js";
+import { here, svgOf } from "./show.js";
 
 const most = 100; // nodes that a map can show so that a person sees something
 
@@ -41,7 +41,7 @@ export class NeighborhoodMap {
   }
 
   #startWorker() {
-    const worker = new Worker(new URL("map-worker.js", document.baseURI), { type: "module" });
+    const worker = new Worker(here("map-worker.js"), { type: "module" });
     worker.addEventListener("message", ({ data: { svg, error } }) => {
       if (error) console.warn(error);
       else if (this.#drawn) this.#box.replaceChildren(svgOf(svg));

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -35,7 +34,7 @@ func (w *where) token() (string, error) {
 	return node.LoadToken(w.tokenFile)
 }
 
-func (w *where) dial(ctx context.Context) (*client.Client, error) {
+func (w *where) dial(ctx context.Context, more ...client.Option) (*client.Client, error) {
 	token, err := w.token()
 	if err != nil {
 		return nil, err
@@ -44,7 +43,7 @@ func (w *where) dial(ctx context.Context) (*client.Client, error) {
 	if token != "" {
 		options = append(options, client.Token(token))
 	}
-	return client.Dial(ctx, w.address, options...)
+	return client.Dial(ctx, w.address, append(options, more...)...)
 }
 
 // pageURL is what to open in a browser. The token stands in the fragment, which
@@ -65,32 +64,27 @@ func (w *where) pageURL() (string, error) {
 	return page.String(), nil
 }
 
-// withClient makes a command that connects to a node. Ctrl-C ends the command,
-// and never harms the node.
-func withClient(
-	c *cobra.Command, to *where, do func(context.Context, *cobra.Command, *client.Client) error,
-) *cobra.Command {
-	to.flags(c)
-	c.Args = noArgs
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
-		defer stop()
-		connection, err := to.dial(ctx)
-		if errors.Is(err, client.ErrBadAddress) {
-			return usage(c, fmt.Errorf("--ui: %w", err))
-		}
-		if err != nil {
-			return inPlainWords(to.address, err)
-		}
-		defer func() { _ = connection.Close() }()
-		return inPlainWords(to.address, do(ctx, c, connection))
+// with connects to the node and has do ask it. Ctrl-C ends the command, and never
+// harms the node.
+func (w *where) with(c *cobra.Command, do func(context.Context, *client.Client) error, more ...client.Option) error {
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
+	defer stop()
+	connection, err := w.dial(ctx, more...)
+	if err != nil {
+		return w.inPlainWords(c, err)
 	}
-	return c
+	defer func() { _ = connection.Close() }()
+	return w.inPlainWords(c, do(ctx, connection))
 }
 
 // inPlainWords says first what an error of the client means for a person.
-func inPlainWords(address string, err error) error {
+func (w *where) inPlainWords(c *cobra.Command, err error) error {
+	address := w.address
 	switch {
+	case errors.Is(err, client.ErrBadAddress):
+		return usage(c, fmt.Errorf("%s: %w", nameOf(c, "ui"), err))
+	case errors.Is(err, client.ErrTooLong):
+		return fmt.Errorf("the reason is too long for the node at %s, which has not read it and goes on: %w", address, err)
 	case errors.Is(err, client.ErrNobodyThere):
 		return fmt.Errorf("no node has its UI at %s: %w", address, err)
 	case errors.Is(err, client.ErrWedged):
@@ -105,83 +99,71 @@ func inPlainWords(address string, err error) error {
 	return err
 }
 
+// maxReason bounds what is said in every report and log. (The node reads no request
+// over 64 KiB.)
+const maxReason = 4 << 10
+
 func newShutdown() *cobra.Command {
+	var to where
 	var reason string
 	var asJSON bool
-	c := withClient(&cobra.Command{
+	c := &cobra.Command{
 		Use:   "shutdown",
 		Short: "Ask a running node to shut down, and show how it does",
 		Long: `Ask a running node to shut down, show its components' acks as they come in, and
 print the report. Exits with the report's code, which is the node's own.`,
-	}, new(where), func(ctx context.Context, c *cobra.Command, node *client.Client) error {
-		out := c.OutOrStdout()
-		show := showEvents(out)
-		if asJSON {
-			show = nil
-		}
-		goodbye, err := node.Shutdown(ctx, reason, show)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			err = printJSON(out, goodbye)
-		} else {
-			err = printGoodbye(out, goodbye)
-		}
-		return errors.Join(err, codeOf(goodbye.Report))
-	})
-	c.Flags().StringVar(&reason, "reason", "farewell shutdown", "why, for the report")
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(reason) > maxReason {
+				return usage(c, fmt.Errorf("%s: %d bytes are too long, the most is %d", nameOf(c, "reason"), len(reason), maxReason))
+			}
+			if asJSON {
+				return to.with(c, func(ctx context.Context, node *client.Client) error {
+					goodbye, err := node.Shutdown(ctx, reason, nil)
+					if err != nil {
+						return err
+					}
+					return errors.Join(printJSON(c.OutOrStdout(), goodbye), codeOf(goodbye.Report))
+				})
+			}
+			page := pageOf(c)
+			see, waits := showEvents(page)
+			return to.with(c, func(ctx context.Context, node *client.Client) error {
+				goodbye, err := node.Shutdown(ctx, reason, see)
+				if err != nil {
+					return err
+				}
+				return errors.Join(printGoodbye(page, goodbye), codeOf(goodbye.Report))
+			}, client.OnWaiting(waits))
+		},
+	}
+	to.flags(c)
+	c.Flags().StringVar(&reason, "reason", "farewell shutdown", fmt.Sprintf("why, for the report; at most %d bytes", maxReason))
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON, and nothing else")
 	return c
 }
 
 func newWatch() *cobra.Command {
-	return withClient(&cobra.Command{
+	var to where
+	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow a running node until it has shut down",
-	}, new(where), func(ctx context.Context, c *cobra.Command, node *client.Client) error {
-		fmt.Fprintln(c.ErrOrStderr(), "Following the node until it has shut down; Ctrl-C ends this, and does not harm it.")
-		goodbye, err := node.Watch(ctx, showEvents(c.OutOrStdout()))
-		if err != nil {
-			return err
-		}
-		return printGoodbye(c.OutOrStdout(), goodbye)
-	})
-}
-
-func newStatus() *cobra.Command {
-	var to where
-	var asJSON, openURL bool
-	c := withClient(&cobra.Command{
-		Use:   "status",
-		Short: "Show what a running node is and does",
-	}, &to, func(ctx context.Context, c *cobra.Command, node *client.Client) error {
-		status, err := node.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return printJSON(c.OutOrStdout(), status)
-		}
-		descriptor, err := node.Descriptor(ctx)
-		if err != nil {
-			return err
-		}
-		return printStatus(c.OutOrStdout(), status, descriptor)
-	})
-	show := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if !openURL {
-			return show(c, args)
-		}
-		page, err := to.pageURL()
-		if err == nil {
-			_, err = fmt.Fprintln(c.OutOrStdout(), page)
-		}
-		return err
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			page := pageOf(c)
+			see, waits := showEvents(page)
+			return to.with(c, func(ctx context.Context, node *client.Client) error {
+				fmt.Fprintln(c.ErrOrStderr(),
+					"Following the node until it has shut down; Ctrl-C ends this, and\ndoes not harm it.")
+				goodbye, err := node.Watch(ctx, see)
+				if err != nil {
+					return err
+				}
+				return printGoodbye(page, goodbye)
+			}, client.OnWaiting(waits))
+		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print everything, as JSON")
-	c.Flags().BoolVar(&openURL, "open-url", false, "only print the URL to open in a browser; with a token it is a secret")
+	to.flags(c)
 	return c
 }
 
@@ -193,18 +175,22 @@ func codeOf(report *fsm.Report) error {
 	return nil
 }
 
-// showEvents returns what prints each event on a line of its own, with the time
-// since the first one.
-func showEvents(out io.Writer) func(fsm.Event) {
+// showEvents returns what prints each event on a line of its own, with the time since
+// the first one, and what says in between whom the shutdown waits for.
+func showEvents(page *page) (see func(fsm.Event), waits func(*ui.Status)) {
 	var began time.Time
-	return func(e fsm.Event) {
+	line := func(after time.Duration, state fsm.State, text string) {
+		line := fmt.Sprintf("%9.1fms  %-12s  %s", millis(after), state, text)
+		fmt.Fprintln(page, strings.TrimRight(line, " "))
+	}
+	see = func(e fsm.Event) {
 		if began.IsZero() {
 			began = e.At
 		}
-		var line strings.Builder
-		fmt.Fprintf(&line, "%9.1fms  %-12s  %s", millis(e.At.Sub(began)), e.State, what(e))
-		fmt.Fprintln(out, strings.TrimRight(line.String(), " "))
+		line(e.At.Sub(began), e.State, what(e))
 	}
+	waits = func(s *ui.Status) { line(s.Report.Took, s.Report.State, waitsFor(s)) }
+	return see, waits
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -231,9 +217,9 @@ func what(e fsm.Event) string {
 	return e.Kind.String()
 }
 
-func printGoodbye(out io.Writer, goodbye *ui.Goodbye) error {
-	if _, err := fmt.Fprintf(out, "\n%s", goodbye.Report); err != nil {
+func printGoodbye(page *page, goodbye *ui.Goodbye) error {
+	if _, err := fmt.Fprintf(page, "\n%s", goodbye.Report); err != nil {
 		return err
 	}
-	return printFarewells(out, goodbye.Farewells)
+	return printFarewells(page, goodbye.Farewells)
 }

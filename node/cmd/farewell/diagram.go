@@ -21,11 +21,12 @@ func newDiagram() *cobra.Command {
 			case "dot":
 				fmt.Fprint(c.OutOrStdout(), fsm.Transitions().DOT())
 			default:
-				return usage(c, fmt.Errorf("--format: %q is neither mermaid nor dot", format))
+				return usage(c, fmt.Errorf("%s: %q is neither mermaid nor dot", nameOf(c, "format"), format))
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
+	complete(c, "format", "mermaid", "dot")
 	return c
 }

@@ -668,6 +668,8 @@ func TestBadInput(t *testing.T) {
 		{append(up, "--alarm", "soon"), exitUsage, "soon"},
 		{append(up, "--listen", "0.0.0.0:0"), exitUsage, "advertise"},
 		{append(up, "--advertise", "127.0.0.1:1"), exitUsage, "listen"},
+		{append(up, "--ui-host", "ui.example"), exitUsage, "token"},
+		{append(up, "--ui-host", "*", "--ui-token-file", filepath.Join(dir, "none")), exitUsage, `"*"`},
 		{append(up, "--log-level", "loud"), exitUsage, "loud"},
 		{append(up, "--log-format", "xml"), exitUsage, "xml"},
 		{[]string{"diagram", "--format", "png"}, exitUsage, "png"},

@@ -37,7 +37,7 @@ func newNetwork() *cobra.Command {
 	var keep, asJSON bool
 	c := &cobra.Command{
 		Use:   "network",
-		Short: "Start nodes here, shut one down over its UI, show what its neighbors saw",
+		Short: "Start nodes here, shut one down over its UI, show what others saw",
 		Long: `Start nodes as real processes on loopback, wait until they are one neighborhood
 and have been silent for 500 ms, ask one with at least 3 neighbors to shut down
 over its UI, follow it live, and show its report and what each of its former
@@ -45,14 +45,14 @@ neighbors saw. Exits with 0 only if all of it was as it should be.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if nodes < minNodes || nodes > maxNodes {
-				return usage(c, fmt.Errorf("--nodes: %d is not within %d and %d", nodes, minNodes, maxNodes))
+				return usage(c, fmt.Errorf("%s: %d is not within %d and %d", nameOf(c, "nodes"), nodes, minNodes, maxNodes))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // so that a second Ctrl-C does what it always does
-			show := c.OutOrStdout()
+			show := pageOf(c)
 			if asJSON {
-				show = io.Discard
+				show = &page{out: io.Discard}
 			}
 			result, err := exhibit(ctx, show, nodes, keep)
 			if err != nil {
@@ -107,7 +107,7 @@ type sighting struct {
 
 // exhibit runs the whole show. Whatever happens, no process outlives it unless
 // it is to be kept.
-func exhibit(ctx context.Context, out io.Writer, nodes int, keep bool) (result *networkResult, err error) {
+func exhibit(ctx context.Context, out *page, nodes int, keep bool) (result *networkResult, err error) {
 	dir, err := os.MkdirTemp("", "farewell-network-")
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (n *network) finish(ctx context.Context, err error, keep bool) error {
 
 // network is the nodes that run, and the connections to their UIs.
 type network struct {
-	out   io.Writer
+	out   *page
 	dir   string // keys and logs
 	nodes []*member
 }
@@ -356,8 +356,9 @@ func (n *network) farewell(ctx context.Context, result *networkResult) error {
 		}
 	}
 	fmt.Fprintf(n.out, "Asking %s, which has %d neighbors, to shut down over its UI at %s:\n",
-		leaver.key(), len(told), leaver.UI)
-	goodbye, err := leaver.ui.Shutdown(ctx, "farewell network", showEvents(n.out))
+		n.out.key(leaver.key()), len(told), leaver.UI)
+	see, _ := showEvents(n.out)
+	goodbye, err := leaver.ui.Shutdown(ctx, "farewell network", see)
 	if err != nil {
 		return err
 	}
@@ -445,7 +446,7 @@ func (n *network) show(r *networkResult) error {
 	}
 	rows := [][]string{{"NEIGHBOR", "GOSSIP FROM IT SINCE", "ITS LAST VERSION", "STILL LISTS IT", "FAREWELL"}}
 	for _, s := range r.Neighbors {
-		rows = append(rows, []string{s.Key, fmt.Sprint(s.Gossip), fmt.Sprint(s.Version), yes(s.ListedByUs), s.Farewell})
+		rows = append(rows, []string{n.out.key(s.Key), fmt.Sprint(s.Gossip), fmt.Sprint(s.Version), yes(s.ListedByUs), s.Farewell})
 	}
 	if err := table(n.out, rows); err != nil {
 		return err
@@ -455,7 +456,7 @@ func (n *network) show(r *networkResult) error {
 	fmt.Fprintf(n.out, "The leaver's exit code: %d\n", r.ExitCode)
 	for _, ref := range r.Kept {
 		fmt.Fprintf(n.out, "Still running: %[1]s\n  page http://%[2]s/\n  %[3]s status --ui %[2]s\n  %[3]s shutdown --ui %[2]s\n  log %[4]s\n",
-			ref.Key, ref.UI, os.Args[0], ref.Log)
+			n.out.key(ref.Key), ref.UI, os.Args[0], ref.Log)
 	}
 	if len(r.Kept) > 0 {
 		fmt.Fprintf(n.out, "Their keys and logs are in %s.\n", n.dir)

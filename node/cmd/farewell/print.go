@@ -22,24 +22,36 @@ func printJSON(out io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
-// table prints rows of cells in columns.
+// table prints rows of cells in columns. What stands in them may come from others.
 func table(out io.Writer, rows [][]string) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		cells := make([]string, 0, len(row))
+		for _, cell := range row {
+			cells = append(cells, plain(cell))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
 
-func printFarewells(out io.Writer, farewells []ui.Farewell) error {
-	if len(farewells) == 0 {
+// section is a table after an empty line; nothing if it has no rows but its head.
+func section(out io.Writer, rows [][]string) error {
+	if len(rows) < 2 {
 		return nil
 	}
-	rows := [][]string{{"\nNEIGHBOR", "FAREWELL", "TOOK", "REMARKS"}}
-	for _, f := range farewells {
-		rows = append(rows, []string{f.Key, string(f.Outcome), short(time.Duration(f.Took)), plain(f.Error)})
+	if _, err := fmt.Fprintln(out); err != nil {
+		return err
 	}
 	return table(out, rows)
+}
+
+func printFarewells(page *page, farewells []ui.Farewell) error {
+	rows := [][]string{{"NEIGHBOR", "FAREWELL", "TOOK", "REMARKS"}}
+	for _, f := range farewells {
+		rows = append(rows, []string{page.key(f.Key), string(f.Outcome), short(time.Duration(f.Took)), f.Error})
+	}
+	return section(page, rows)
 }
 
 func short(d time.Duration) string {
@@ -62,43 +74,53 @@ func plain(text string) string {
 	}, text)
 }
 
-// mostPeers and mostCounters keep a status on one screen.
+// mostPeers, mostCounters and mostNames keep what is printed on one screen.
 const (
 	mostPeers    = 8
 	mostCounters = 24
+	mostNames    = 5
 )
 
-func printStatus(out io.Writer, status *ui.Status, descriptor string) error {
+func printStatus(page *page, status *ui.Status, descriptor string) error {
 	rows := [][]string{
 		{"state", status.Report.State.String()},
 		{"up for", short(time.Duration(status.Uptime))},
 		{"alarm", fmt.Sprintf("%v, polite for %v of it", status.Alarm, status.InsistAfter)},
 		{"UIs", fmt.Sprint(status.UIs)},
 	}
+	if status.Version != "" {
+		rows = append(rows, []string{"version", status.Version})
+	}
+	if status.Report.State != fsm.Running {
+		rows = slices.Insert(rows, 1, []string{"", waitsFor(status)})
+	}
 	if status.Node != nil {
-		rows = append(rows, []string{"descriptor", cmp.Or(descriptor, "none: it takes no connections")})
-		rows = append(rows, nodeRows(status.Node)...)
+		if descriptor == "" || !page.narrow {
+			rows = append(rows, []string{"descriptor", cmp.Or(descriptor, "none: it takes no connections")})
+		}
+		rows = append(rows, nodeRows(page, status.Node)...)
 	}
-	if err := table(out, rows); err != nil {
+	if err := table(page, rows); err != nil {
 		return err
 	}
-	if err := table(out, componentRows(status.Report)); err != nil {
-		return err
-	}
-	if status.Node == nil {
-		return nil
-	}
-	if len(status.Node.Peers) > 0 {
-		if err := table(out, peerRows(status.Node)); err != nil {
+	if status.Node != nil && page.narrow && descriptor != "" {
+		// It is to be copied: whole, on a line that has room for it.
+		if _, err := fmt.Fprintf(page, "descriptor\n%s\n", plain(descriptor)); err != nil {
 			return err
 		}
 	}
-	return printCounters(out, status.Node.Counters)
+	if err := section(page, componentRows(status.Report)); err != nil || status.Node == nil {
+		return err
+	}
+	if err := section(page, peerRows(page, status.Node)); err != nil {
+		return err
+	}
+	return printCounters(page, status.Node.Counters)
 }
 
-func nodeRows(n *ui.NodeStatus) [][]string {
+func nodeRows(page *page, n *ui.NodeStatus) [][]string {
 	rows := [][]string{
-		{"key", n.Key},
+		{"key", page.key(n.Key)},
 		{"record", fmt.Sprintf("version %d; %d records known", n.Version, len(n.Records))},
 	}
 	if n.LastGossip != nil {
@@ -108,19 +130,62 @@ func nodeRows(n *ui.NodeStatus) [][]string {
 }
 
 func componentRows(report *fsm.Report) [][]string {
-	rows := [][]string{{"\nCOMPONENT", "PROGRESS"}}
+	rows := [][]string{{"COMPONENT", "PROGRESS"}}
 	for _, c := range report.Components {
 		progress := c.Outcome.String()
 		if report.State == fsm.Running {
 			progress = "running"
 		}
-		rows = append(rows, []string{plain(string(c.ID)), progress})
+		rows = append(rows, []string{string(c.ID), progress})
 	}
 	return rows
 }
 
-func peerRows(n *ui.NodeStatus) [][]string {
-	rows := [][]string{{"\nPEER", "NEIGHBOR", "STREAM", "GOSSIP", "WRITTEN", "UNWRITTEN"}}
+// waitsFor says whom a shutdown waits for, and how long still.
+func waitsFor(status *ui.Status) string {
+	var stopping, waiting []string
+	for _, c := range status.Report.Components {
+		switch c.Outcome {
+		case fsm.OutcomeStopping:
+			stopping = append(stopping, fmt.Sprintf("%s (for %s)", plain(string(c.ID)), coarse(c.Ran)))
+		case fsm.OutcomeWaiting:
+			waiting = append(waiting, plain(string(c.ID)))
+		}
+	}
+	text := "waits for " + some(stopping)
+	switch {
+	case len(stopping) == 0 && len(waiting) == 0:
+		return "nobody is waited for any more"
+	case len(stopping) == 0:
+		text = "waits for " + some(waiting) + ", not begun yet"
+	case len(waiting) > 0:
+		text += fmt.Sprintf("; %d not begun yet", len(waiting))
+	}
+	// By the clock of the node. Whoever asked may have given it less time than the alarm.
+	now := status.Report.Began.Add(status.Report.Took)
+	if left := status.Report.Deadline.Sub(now); left > 0 {
+		return text + "; alarm in " + coarse(left)
+	}
+	return text + "; the alarm is due"
+}
+
+func some(names []string) string {
+	if more := len(names) - mostNames; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNames], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// coarse is exact enough for whoever waits.
+func coarse(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func peerRows(page *page, n *ui.NodeStatus) [][]string {
+	rows := [][]string{{"PEER", "NEIGHBOR", "STREAM", "GOSSIP", "WRITTEN", "UNWRITTEN"}}
 	for i, p := range n.Peers {
 		if i == mostPeers {
 			return append(rows, []string{fmt.Sprintf("and %d more; --json shows all", len(n.Peers)-i)})
@@ -130,7 +195,7 @@ func peerRows(n *ui.NodeStatus) [][]string {
 			messages += count
 		}
 		rows = append(rows, []string{
-			p.Key, yes(p.Neighbor), yes(p.Connected), fmt.Sprint(messages), fmt.Sprint(p.Written), fmt.Sprint(p.Unwritten),
+			page.key(p.Key), yes(p.Neighbor), yes(p.Connected), fmt.Sprint(messages), fmt.Sprint(p.Written), fmt.Sprint(p.Unwritten),
 		})
 	}
 	return rows
@@ -144,15 +209,22 @@ func yes(b bool) string {
 }
 
 // printCounters prints what is not zero, a few to the line.
-func printCounters(out io.Writer, counters map[string]uint64) error {
+func printCounters(page *page, counters map[string]uint64) error {
 	var cells []string
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		if counters[name] > 0 && len(cells) < mostCounters {
-			cells = append(cells, fmt.Sprintf("%s %d", plain(name), counters[name]))
+			cells = append(cells, fmt.Sprintf("%s %d", name, counters[name]))
 		}
 	}
 	if len(cells) == 0 {
 		return nil
 	}
-	return table(out, slices.Insert(slices.Collect(slices.Chunk(cells, 3)), 0, []string{""}))
+	perLine := 3
+	if page.narrow {
+		perLine = 2
+	}
+	if _, err := fmt.Fprintln(page); err != nil {
+		return err
+	}
+	return table(page, slices.Collect(slices.Chunk(cells, perLine)))
 }

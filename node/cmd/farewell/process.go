@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -25,7 +24,7 @@ type upLine struct {
 const detachLine = "detach"
 
 // process is a node that runs as a process of its own, in its own process
-// group: a Ctrl-C in the terminal is for its parent alone. It ends when its
+// group (see ownGroup): a Ctrl-C in the terminal is for its parent alone. It ends when its
 // parent is gone.
 type process struct {
 	upLine
@@ -50,8 +49,9 @@ func startProcess(ctx context.Context, dir, name string, args ...string) (*proce
 	defer func() { _ = log.Close() }()
 	p := &process{Log: log.Name(), ended: make(chan struct{})}
 	p.command = exec.Command(self, append([]string{"run", "--end-with-stdin"}, args...)...)
+	p.command.Env = withoutFlags(newRun())
 	p.command.Stderr = log
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.command.SysProcAttr = ownGroup
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/ui"
 )
 
 // runFlags are the flags of `farewell run`, as they come.
@@ -57,6 +58,7 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.node.Listen, "listen", "", "`host:port` to accept neighbors on; empty: take no connections, have no address")
 	flags.StringVar(&f.node.Advertise, "advertise", "", "`host:port` that neighbors dial, if it is not that of --listen")
 	flags.StringVar(&f.node.UI, "ui", node.DefaultUI, "`address` for UIs: host:port on loopback, or unix:PATH")
+	flags.StringArrayVar(&f.node.UIHosts, "ui-host", nil, "`name` of a reverse proxy that UIs come through; needs a token file; repeatable")
 	flags.StringVar(&f.node.UIToken, "ui-token-file", "", "`file` with the token that UIs must show, made if there is none; empty: they need none")
 	flags.StringVar(&f.node.KeyFile, "key", "", "key `file`, made if there is none (default farewell/node.key in the user's configuration folder)")
 	flags.StringArrayVar(&f.neighbors, "neighbor", nil, "`descriptor` of a node to join, farewell://KEY@HOST:PORT; repeatable")
@@ -66,6 +68,8 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "shut down when stdin ends: the parent is gone")
 	flags.BoolVar(&f.hang, "hang", false, "register a component that never stops, to see the alarm at work")
+	complete(c, "log-level", "debug", "info", "warn", "error")
+	complete(c, "log-format", "text", "json")
 	for _, hidden := range []string{"end-with-stdin", "hang"} {
 		_ = flags.MarkHidden(hidden)
 	}
@@ -77,20 +81,21 @@ func (f *runFlags) complete(c *cobra.Command) error {
 	for _, text := range f.neighbors {
 		descriptor, err := neighborhood.ParseDescriptor(text)
 		if err != nil {
-			return usage(c, fmt.Errorf("--neighbor: %w", err))
+			return usage(c, fmt.Errorf("%s: %w", nameOf(c, "neighbor"), err))
 		}
 		f.node.Neighbors = append(f.node.Neighbors, descriptor)
 	}
-	logger, err := f.logger(c.ErrOrStderr())
+	logger, err := f.logger(c)
 	if err != nil {
 		return usage(c, err)
 	}
 	f.node.Logger = logger
 	switch alarm, polite := f.node.Alarm, f.node.InsistAfter; {
 	case alarm <= 0 || polite < 0:
-		return usage(c, fmt.Errorf("--alarm %v, --insist-after %v: a time to leave in is positive", alarm, polite))
+		return usage(c, fmt.Errorf("%s %v, %s %v: a time to leave in is positive",
+			nameOf(c, "alarm"), alarm, nameOf(c, "insist-after"), polite))
 	case polite >= alarm:
-		return usage(c, fmt.Errorf("--insist-after %v is not below --alarm %v", polite, alarm))
+		return usage(c, fmt.Errorf("%s %v is not below %s %v", nameOf(c, "insist-after"), polite, nameOf(c, "alarm"), alarm))
 	}
 	if !c.Flags().Changed("alarm") {
 		f.node.Alarm = 0 // systemd may say
@@ -104,10 +109,11 @@ func (f *runFlags) complete(c *cobra.Command) error {
 	return err
 }
 
-func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
+func (f *runFlags) logger(c *cobra.Command) (*slog.Logger, error) {
+	w := c.ErrOrStderr()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", f.logLevel)
+		return nil, fmt.Errorf("%s: %q is none of debug, info, warn, error", nameOf(c, "log-level"), f.logLevel)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch f.logFormat {
@@ -116,7 +122,7 @@ func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
+	return nil, fmt.Errorf("%s: %q is neither text nor json", nameOf(c, "log-format"), f.logFormat)
 }
 
 func defaultKeyFile() (string, error) {
@@ -138,6 +144,9 @@ func (f *runFlags) run(c *cobra.Command) error {
 	n, err := node.Start(f.node)
 	if errors.Is(err, node.ErrConfig) {
 		return usage(c, err)
+	}
+	if errors.Is(err, ui.ErrInUse) {
+		return f.occupied(c, err)
 	}
 	if err != nil {
 		return err

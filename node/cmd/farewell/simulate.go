@@ -24,7 +24,7 @@ Exits with 1 if a promise was broken, with the command line that shows it again.
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if format != "table" && format != "json" {
-				return usage(c, fmt.Errorf("--format: %q is neither table nor json", format))
+				return usage(c, fmt.Errorf("%s: %q is neither table nor json", nameOf(c, "format"), format))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
 			defer stop()
@@ -37,7 +37,7 @@ Exits with 1 if a promise was broken, with the command line that shows it again.
 			case format == "json":
 				err = printJSON(c.OutOrStdout(), result)
 			default:
-				_, err = fmt.Fprint(c.OutOrStdout(), result)
+				_, err = fmt.Fprint(pageOf(c), result)
 			}
 			return errors.Join(err, result.Err())
 		},
