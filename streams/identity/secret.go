@@ -6,8 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 )
