@@ -28,10 +28,11 @@ func Settled(cfg Config, now time.Time, root *wire.Record, own *wire.Address,
 			key: a.Key, neighbor: true, listedUs: true, address: a,
 			pending: make(map[identity.PublicKey]struct{}),
 		}
-		if t := c.configuredFor(a.Key); t != nil {
-			t.joined(now)
-		}
 	}
+	for _, t := range c.sought {
+		t.reached, t.since = true, now
+	}
+	c.look()
 	return c
 }
 
