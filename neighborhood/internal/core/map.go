@@ -131,7 +131,6 @@ func (c *Core) giveUp(key identity.PublicKey) {
 	c.dropNeighbor(p, "neighbor given up: its place is needed")
 	c.out.Remove = append(c.out.Remove, key)
 	delete(c.peers, key)
-	delete(c.outstanding, key)
 }
 
 // second is the search for a second neighbor, by a node that others have left with less than two.

@@ -105,6 +105,7 @@ func (c *Core) dropNeighbor(p *peer, why string) {
 	p.neighbor, p.listedUs, p.answer, p.due = false, false, false, false
 	p.guestUntil = c.now.Add(guestTime)
 	clear(p.pending)
+	delete(c.outstanding, p.key) // an answer that is under way was given before
 	c.seal(c.root.Version+1, remove(c.root.Neighbors, p.key))
 	c.note(why, p.key, nil)
 	c.fell()

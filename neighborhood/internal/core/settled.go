@@ -49,6 +49,9 @@ func (c *Core) Held(key identity.PublicKey) *wire.Record {
 	return nil
 }
 
+// Remembered are the last full neighbors, the newest first, beside those that are configured.
+func (c *Core) Remembered() []Target { return c.remembered() }
+
 // Known counts the records held of others.
 func (c *Core) Known() int { return len(c.records) }
 
