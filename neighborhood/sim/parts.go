@@ -45,11 +45,12 @@ func (s *simulation) parts() (are, must int) {
 		f[i] = i
 	}
 	for _, n := range s.nodes {
-		if !n.honest() {
+		if !n.alive || n.withdrawing || n.core == nil {
 			continue
 		}
 		for _, key := range n.core.Root().Neighbors {
-			if other := s.byKey[key]; other.byzantine || other.honest() && other.core.Root().Lists(n.key) {
+			other := s.byKey[key]
+			if other.honest() && other.core.Root().Lists(n.key) || other.byzantine && (n.byzantine || n.honest()) {
 				f.join(n, other)
 			}
 		}

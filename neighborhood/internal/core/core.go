@@ -81,6 +81,8 @@ type (
 	}
 	// AddNeighbor configures one more neighbor, or the address of one that is configured, and dials it now.
 	AddNeighbor struct{ Target Target }
+	// Readdress says that others may dial this node somewhere else from now on.
+	Readdress struct{ At netip.AddrPort }
 	// Withdraw leaves the network. What comes after it, except Delivered, is ignored.
 	Withdraw struct{}
 	// Tick says only that the time has come that an Output asked for.
@@ -94,6 +96,7 @@ func (Frame) event()       {}
 func (Delivered) event()   {}
 func (DialFailed) event()  {}
 func (AddNeighbor) event() {}
+func (Readdress) event()   {}
 func (Withdraw) event()    {}
 func (Tick) event()        {}
 
@@ -136,6 +139,7 @@ type Core struct {
 
 	root        *wire.Record  // the own record: what it lists is exactly the peers that are neighbors
 	address     *wire.Address // nil: takes no connections
+	flags       wire.Flags    // of the own record
 	peers       map[identity.PublicKey]*peer
 	outstanding map[identity.PublicKey]*debut
 	sought      []*sought // the configured neighbors, and then the remembered ones
@@ -223,6 +227,8 @@ func (c *Core) handle(happened Event) {
 		c.dialFailed(e)
 	case AddNeighbor:
 		c.addSought(e.Target)
+	case Readdress:
+		c.readdress(e.At)
 	case Withdraw:
 		c.withdraw()
 	}
@@ -232,12 +238,26 @@ func (c *Core) handle(happened Event) {
 func (c *Core) start(at netip.AddrPort) {
 	c.started = true
 	c.startSeeking()
-	version, flags := uint64(max(c.now.UnixMilli(), 0)), wire.Flags(0)
+	version := uint64(max(c.now.UnixMilli(), 0))
 	if at.IsValid() {
-		flags = wire.AcceptsConnections
+		c.flags = wire.AcceptsConnections
 		c.address = wire.SignAddress(c.cfg.Identity, version, at)
 	}
-	c.root = wire.SignRecord(c.cfg.Identity, version, flags, nil)
+	c.root = wire.SignRecord(c.cfg.Identity, version, c.flags, nil)
+}
+
+// readdress shows the neighbors the new address with a new record.
+func (c *Core) readdress(at netip.AddrPort) {
+	if c.address != nil && c.address.At == at {
+		return
+	}
+	version := uint64(max(c.now.UnixMilli(), 0))
+	if c.address != nil {
+		version = max(version, c.address.Version+1)
+	}
+	c.address = wire.SignAddress(c.cfg.Identity, version, at)
+	c.flags |= wire.AcceptsConnections
+	c.seal(c.root.Version+1, c.root.Neighbors)
 }
 
 func (c *Core) note(text string, peer identity.PublicKey, err error) {

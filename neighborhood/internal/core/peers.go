@@ -113,7 +113,7 @@ func (c *Core) dropNeighbor(p *peer, why string) {
 
 // seal signs the own record anew and has it told to everybody it lists.
 func (c *Core) seal(version uint64, neighbors []identity.PublicKey) {
-	c.root = wire.SignRecord(c.cfg.Identity, version, c.root.Flags, neighbors)
+	c.root = wire.SignRecord(c.cfg.Identity, version, c.flags, neighbors)
 	for _, key := range neighbors {
 		c.peers[key].pending[c.self] = struct{}{}
 	}

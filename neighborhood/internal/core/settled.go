@@ -14,7 +14,7 @@ func Settled(cfg Config, now time.Time, root *wire.Record, own *wire.Address,
 	others []*wire.Record, addresses []*wire.Address,
 ) *Core {
 	c := New(cfg)
-	c.started, c.now, c.root, c.address = true, now, root, own
+	c.started, c.now, c.root, c.address, c.flags = true, now, root, own, root.Flags
 	entries := make([]entry, len(others))
 	c.records = make(map[identity.PublicKey]*entry, len(others))
 	for i, r := range others {
