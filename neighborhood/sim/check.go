@@ -99,8 +99,11 @@ func (s *simulation) checkAddresses(n *node, to identity.PublicKey, m wire.Messa
 
 // heard notes whom an answer to a Debut names: nobody else may be dialed, beside the configured neighbors.
 func (s *simulation) heard(n *node, f core.Frame) {
+	if n.debuted[f.Peer] == 0 {
+		return
+	}
 	m, err := wire.Decode(f.Bytes)
-	if err != nil || m.Kind != wire.Introduction && m.Kind != wire.Pass || n.debuted[f.Peer] == 0 {
+	if err != nil || m.Kind != wire.Introduction && m.Kind != wire.Pass {
 		return
 	}
 	n.debuted[f.Peer]--

@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate())
+	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate(), newNeighbor())
 	return root
 }
 

@@ -101,6 +101,7 @@ func nodeRows(n *ui.NodeStatus) [][]string {
 		{"key", n.Key},
 		{"record", fmt.Sprintf("version %d; %d records known", n.Version, len(n.Records))},
 	}
+	rows = append(rows, mapRows(n)...)
 	if n.LastGossip != nil {
 		rows = append(rows, []string{"last gossip", short(time.Duration(*n.LastGossip)) + " ago"})
 	}
