@@ -97,6 +97,7 @@ func (c *Core) addNeighbor(p *peer, listsUs bool) {
 			p.pending[key] = struct{}{}
 		}
 	}
+	c.waitForNews()
 	c.seal(c.root.Version+1, insert(c.root.Neighbors, p.key))
 	c.note("neighbor joined", p.key, nil)
 }

@@ -143,6 +143,15 @@ func (c *Core) found(t *sought, reached bool) {
 	}
 }
 
+// waitForNews gives a new neighbor the time to tell whom it leads to.
+func (c *Core) waitForNews() {
+	for _, t := range c.sought {
+		if !t.reached {
+			t.next = later(t.next, c.now.Add(hearsay))
+		}
+	}
+}
+
 // wants reports whether a node is to be dialed when its time comes. A remembered one that has left is not, nor are two
 // of them at once.
 func (c *Core) wants(t *sought) bool {
