@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -97,6 +98,23 @@ func drawScaleDown(seed uint64, mostNodes int) Config {
 		cfg.Killed = going - cfg.Leavers
 	}
 	return cfg
+}
+
+// MarshalJSON implements json.Marshaler, durations in milliseconds.
+func (all *ScaleDowns) MarshalJSON() ([]byte, error) {
+	violations := make([]violationJSON, len(all.Violations))
+	for i, v := range all.Violations {
+		violations[i] = violationJSON{v.Rule, milliseconds(v.At), v.What, v.Reproduce}
+	}
+	return json.Marshal(struct {
+		Runs       int             `json:"runs"`
+		Parted     int             `json:"parted"`
+		Apart      int             `json:"apart"`
+		Median     float64         `json:"medianMs"`
+		Worst      float64         `json:"worstMs"`
+		WorstRun   string          `json:"worstRun"`
+		Violations []violationJSON `json:"violations"`
+	}{all.Runs, all.Parted, all.Apart, milliseconds(all.Median), milliseconds(all.Worst), all.WorstRun.String(), violations})
 }
 
 // Err is an error that names the violations; nil if there are none.
