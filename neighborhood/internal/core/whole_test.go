@@ -9,11 +9,15 @@ import (
 	"github.com/farewell-node/farewell/streams/identity"
 )
 
-// forAWhile lets the time go by in steps, with every dial failing.
+// forAWhile lets the time go by, with every dial failing.
 func (s *stage) forAWhile(d time.Duration) {
 	s.t.Helper()
 	for end := s.now.Add(d); s.now.Before(end); {
-		s.after(100 * time.Millisecond)
+		next := s.core.nextTimer()
+		if next.IsZero() || next.After(end) {
+			next = end
+		}
+		s.after(max(next.Sub(s.now), time.Millisecond))
 		for key := range s.core.outstanding {
 			if s.core.peers[key] == nil {
 				s.step(DialFailed{Peer: key})
@@ -125,12 +129,18 @@ func TestAMapThatComesIntoPartsIsNotedOnce(t *testing.T) {
 	}
 }
 
-func TestALeftNodeAsksForASecondNeighbor(t *testing.T) {
-	a, b, far := newActor(1), newActor(2), newActor(3)
+// withFar is a stage with two neighbors, of which the first has another one.
+func withFar(t *testing.T, a, b, far *actor) *stage {
 	s := newStage(t, 0)
 	s.join(a, b)
 	s.tells(a, a.lists(s.self(), far.key()), far.lists(a.key()))
 	s.after(2 * time.Second)
+	return s
+}
+
+func TestALeftNodeAsksForASecondNeighbor(t *testing.T) {
+	a, b, far := newActor(1), newActor(2), newActor(3)
+	s := withFar(t, a, b, far)
 	s.forget()
 	s.tells(b, b.lists())
 	s.step(PeerDown{Peer: b.key()})
@@ -156,10 +166,7 @@ func TestALeftNodeAsksForASecondNeighbor(t *testing.T) {
 
 func TestNobodyAsksForASecondNeighborForEver(t *testing.T) {
 	a, b, far := newActor(1), newActor(2), newActor(3)
-	s := newStage(t, 0)
-	s.join(a, b)
-	s.tells(a, a.lists(s.self(), far.key()), far.lists(a.key()))
-	s.after(2 * time.Second)
+	s := withFar(t, a, b, far)
 	s.tells(b, b.lists())
 	s.step(PeerDown{Peer: b.key()})
 	s.forget()
