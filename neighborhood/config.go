@@ -18,9 +18,17 @@ var ErrConfig = errors.New("bad configuration")
 type Config struct {
 	// Identity signs the node's record.
 	Identity *identity.Identity
-	// Neighbors are debuted to on Start, and dialed again, less and less often, while they cannot be reached: after half
-	// a second first, once a minute in the end.
+	// Neighbors are debuted to on Start, and dialed again whenever they cannot be reached over full neighborships in the
+	// node's own map, less and less often: after half a second first, once a minute in the end.
 	Neighbors []Descriptor
+	// Remembered are full neighbors of an earlier life, as Remember was told of them, the last ones first; at most 20
+	// count. They are dialed when the configured ones have had two seconds, one after the other, and as long as they
+	// cannot be reached: after half a second first, every five minutes in the end, and no longer than a day. Those that
+	// are Neighbors too are taken for these; one that is the node itself is left out.
+	Remembered []Descriptor
+	// Remember is called with the last full neighbors, the newest first, at most 20 and none that is configured, whenever
+	// they change. It must not block, nor call the Neighborhood. May be nil.
+	Remember func([]Descriptor)
 	// Coalescing is the window within which several changes make one round of gossip; 20 ms if 0.
 	Coalescing time.Duration
 	// MaxRecords bounds the records held of other nodes; 10,000 if 0. When it is reached, records of nodes that nobody
@@ -54,6 +62,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.FarewellTimeout = orDefault(cfg.FarewellTimeout, defaultFarewellTimeout)
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
+	}
+	if cfg.Remember == nil {
+		cfg.Remember = func([]Descriptor) {}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -93,6 +104,11 @@ func (cfg Config) core() core.Config {
 	c := core.Config{Identity: cfg.Identity, Window: cfg.Coalescing, MaxRecords: cfg.MaxRecords}
 	for _, d := range cfg.Neighbors {
 		c.Neighbors = append(c.Neighbors, core.Target(d))
+	}
+	for _, d := range cfg.Remembered {
+		if d.Key != cfg.Identity.PublicKey() && checkAddress(d.Address) == nil {
+			c.Remembered = append(c.Remembered, core.Target(d))
+		}
 	}
 	return c
 }

@@ -10,6 +10,10 @@
 // or has failed, and Withdrawal says which. (A neighborhood that instead gossiped once for every stream it removes
 // would need n(n-1)/2 messages for n neighbors, and none of these would hear of its own removal.)
 //
+// A network stays whole: whoever cannot reach a configured neighbor, or one that it remembers, over full neighborships in
+// its own map dials it again, with back-off; and whoever is left with one neighbor asks that for another. A whole network
+// is silent.
+//
 // What a change costs: a stream carries each version of a record at most once in each direction, and no Standard is
 // empty. So V new versions cost at most 2EV Standards in a network of E neighborships, and 300 bytes for each record in
 // them. A node with n neighbors that leaves makes n+1 versions: its own, and that of each neighbor that drops it.

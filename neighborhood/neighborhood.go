@@ -151,6 +151,46 @@ func (n *Neighborhood) PeerDown(peer identity.PublicKey, err error) {
 // free; it returns at once after the end.
 func (n *Neighborhood) Ping(identity.PublicKey) { n.do(func(*owner) {}) }
 
+// AddNeighbor has one more neighbor dialed, now and whenever it cannot be reached, as if it had been in Config.Neighbors;
+// of one that was, the address is replaced. It blocks until the owner has seen to it; before Start until then. Errors
+// wrap ErrConfig or ErrLeft.
+func (n *Neighborhood) AddNeighbor(d Descriptor) error {
+	if err := checkAddress(d.Address); err != nil {
+		return fmt.Errorf("neighborhood: %w: neighbor %s: %w", ErrConfig, d.Key, err)
+	}
+	if d.Key == n.cfg.Identity.PublicKey() {
+		return fmt.Errorf("neighborhood: %w: neighbor %s is this node itself", ErrConfig, d.Key)
+	}
+	return n.change(core.AddNeighbor{Target: core.Target(d)})
+}
+
+// SetAddress says that others may dial this node somewhere else from now on, or at all. address is as for Start, and not
+// empty. It blocks until the owner has seen to it; before Start until then. Errors wrap ErrAddress or ErrLeft.
+func (n *Neighborhood) SetAddress(address string) error {
+	if address == "" {
+		return fmt.Errorf("neighborhood: %w: none", ErrAddress)
+	}
+	at, err := parseOwnAddress(address)
+	if err != nil {
+		return err
+	}
+	return n.change(core.Readdress{At: at})
+}
+
+func (n *Neighborhood) change(asked core.Event) error {
+	done := false
+	n.do(func(o *owner) {
+		if !n.asked() {
+			done = true
+			o.step(asked)
+		}
+	})
+	if !done {
+		return fmt.Errorf("neighborhood: %w", ErrLeft)
+	}
+	return nil
+}
+
 // WithdrawFromNetwork begins to leave, once: it may be called again and from anywhere. It does not block. Incoming
 // gossip is ignored from then on.
 func (n *Neighborhood) WithdrawFromNetwork() {
@@ -251,7 +291,10 @@ func (n *Neighborhood) view() core.View {
 	n.mutex.Unlock()
 	copied := make(chan core.View, 1)
 	select {
-	case n.inbox <- func(o *owner) { copied <- o.core.View() }:
+	case n.inbox <- func(o *owner) {
+		o.step(core.Tick{}) // the copy tells how long things have lasted
+		copied <- o.core.View()
+	}:
 		view := <-copied
 		n.mutex.Lock()
 		defer n.mutex.Unlock()

@@ -62,6 +62,9 @@ func (o *owner) step(happened core.Event) {
 	for _, note := range out.Notes {
 		o.logNote(note, now)
 	}
+	if out.Remember != nil {
+		o.remember(out.Remember)
+	}
 	if out.Changed {
 		o.cfg.Changed()
 	}
@@ -70,6 +73,14 @@ func (o *owner) step(happened core.Event) {
 	if !out.Wake.IsZero() {
 		o.timer.Reset(out.Wake.Sub(now))
 	}
+}
+
+func (o *owner) remember(targets []core.Target) {
+	all := make([]Descriptor, len(targets))
+	for i, t := range targets {
+		all[i] = Descriptor(t)
+	}
+	o.cfg.Remember(all)
 }
 
 // maxLines is how many lines wait for a log that is slow. Those beyond it are lost, and counted.

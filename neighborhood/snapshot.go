@@ -1,6 +1,7 @@
 package neighborhood
 
 import (
+	"slices"
 	"time"
 
 	"github.com/farewell-node/farewell/neighborhood/internal/core"
@@ -17,6 +18,11 @@ type Snapshot struct {
 	Neighbors  []Neighbor           `json:"neighbors"`            // the nodes that the own record lists, by key
 	Connecting []identity.PublicKey `json:"connecting,omitempty"` // to whom a Debut is under way
 	Records    []Record             `json:"records"`              // of all other nodes known, by key
+	// Missing are the configured neighbors that no full neighborships lead to, for three seconds at least.
+	Missing []Missing `json:"missing,omitempty"`
+	// BeyondReach counts the nodes of other parts of the map: those that have a full neighborship, but nobody that can be
+	// reached lists them, for three seconds at least and half a minute at most: then they are forgotten.
+	BeyondReach int `json:"beyondReach,omitempty"`
 	// Waiting counts what this node has yet to do by itself: changes that came less than a second after their owner's
 	// last and are taken when that is over, a round of gossip that is due, frames under way. Only when it is 0 has a
 	// silent neighborhood nothing more to say.
@@ -34,6 +40,21 @@ type Snapshot struct {
 type Neighbor struct {
 	Key  identity.PublicKey `json:"key"`
 	Full bool               `json:"full"` // the other lists us too
+}
+
+// Missing is a configured neighbor that cannot be reached.
+type Missing struct {
+	Descriptor Descriptor `json:"descriptor"`
+	Since      time.Time  `json:"since"`
+	Next       time.Time  `json:"next,omitzero"` // when it is dialed again; zero: it is being dialed or asked
+	Left       bool       `json:"left"`          // it has said farewell
+	Known      bool       `json:"known"`         // it has been reached before
+}
+
+// InParts reports whether the map is known to be in parts: a configured neighbor that was reachable, and has not said
+// farewell, no longer is, or nodes are known that no full neighborships lead to.
+func (s Snapshot) InParts() bool {
+	return s.BeyondReach > 0 || slices.ContainsFunc(s.Missing, func(m Missing) bool { return m.Known && !m.Left })
 }
 
 // Record is what a node says of itself, also one that has left: its record is kept for 30 s.
@@ -76,10 +97,11 @@ func (n *Neighborhood) Snapshot() Snapshot {
 	v := n.view()
 	s := Snapshot{
 		Key: v.Key, Connecting: v.Outstanding, Waiting: v.Waiting, Withdrawing: v.Withdrawing,
-		Neighbors: []Neighbor{},
-		Records:   make([]Record, len(v.Records)),
-		Counters:  countersOf(v.Stats),
-		Gossip:    make(map[identity.PublicKey]PeerGossip, len(v.Gossip)),
+		BeyondReach: v.BeyondReach,
+		Neighbors:   []Neighbor{},
+		Records:     make([]Record, len(v.Records)),
+		Counters:    countersOf(v.Stats),
+		Gossip:      make(map[identity.PublicKey]PeerGossip, len(v.Gossip)),
 	}
 	if v.Address != nil {
 		s.Descriptor = &Descriptor{Key: v.Key, Address: v.Address.At.String()}
@@ -89,6 +111,11 @@ func (n *Neighborhood) Snapshot() Snapshot {
 		if g.Last.After(s.LastGossip) {
 			s.LastGossip = g.Last
 		}
+	}
+	for _, m := range v.Missing {
+		s.Missing = append(s.Missing, Missing{
+			Descriptor: Descriptor(m.Target), Since: m.Since, Next: m.Next, Left: m.Left, Known: m.Known,
+		})
 	}
 	listUs := make(map[identity.PublicKey]bool)
 	for i, r := range v.Records {

@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/streams/identity"
 	"github.com/farewell-node/farewell/ui"
 )
 
@@ -25,11 +27,11 @@ var ErrConfig = errors.New("bad configuration")
 // and has its UI at DefaultUI.
 type Config struct {
 	Listen    string                    // host:port to accept neighbors on; "": take no connections, have no address
-	Advertise string                    // host:port that others dial; "": where Listen came to be
+	Advertise string                    // host:port that others dial, a name is resolved again and again; "": where Listen came to be
 	UI        string                    // loopback address or unix:PATH for UIs; DefaultUI if empty
 	UIToken   string                    // token file for UIs, made on first start; "": they need none
 	UIHosts   []string                  // names of reverse proxies that UIs come through; they need a UIToken
-	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end
+	KeyFile   string                    // PEM, made on first start; "": a fresh key that is forgotten at the end. Whom to dial is kept beside it
 	Neighbors []neighborhood.Descriptor // nodes to join the network at
 
 	Alarm       time.Duration // how long a shutdown may take; if 0, what systemd allows, or fsm.DefaultAlarm
@@ -102,16 +104,25 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// resolveAdvertised returns the address that others dial as IP:port; "" if that is where the node listens.
-func (c Config) resolveAdvertised() (string, error) {
+// advertised returns what others dial, with the port as a number.
+func (c Config) advertised(key identity.PublicKey) (advertised, error) {
+	a := advertised{resolve: lookUp}
 	if c.Advertise == "" {
-		return "", nil
+		return a, nil
 	}
-	address, err := net.ResolveTCPAddr("tcp", c.Advertise)
+	host, service, err := net.SplitHostPort(c.Advertise)
+	port := 0
+	if err == nil {
+		port, err = net.LookupPort("tcp", service)
+	}
+	if err == nil {
+		a.name = net.JoinHostPort(host, strconv.Itoa(port))
+		_, err = neighborhood.ParseDescriptor(neighborhood.Descriptor{Key: key, Address: a.name}.String())
+	}
 	if err != nil {
-		return "", fmt.Errorf("node: advertise: %w", err)
+		return a, fmt.Errorf("node: %w: advertise: %w", ErrConfig, err)
 	}
-	return address.String(), nil
+	return a, nil
 }
 
 // tryListen binds the address for neighbors for a moment.

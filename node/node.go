@@ -30,7 +30,8 @@ const (
 type Node struct {
 	config       Config
 	key          identity.PublicKey
-	advertised   string       // where others dial, if that is not where the pool listens
+	advertised   advertised   // where others dial, if that is not where the pool listens
+	memory       *memory      // whom to dial in the lives to come
 	log          *logWriter   // whom all lines are left to
 	story        *slog.Logger // for what UIs are told anyway, and need not see in the log
 	orchestrator *fsm.Orchestrator
@@ -42,6 +43,7 @@ type Node struct {
 	uiAddress    net.Addr
 	descriptor   atomic.Pointer[neighborhood.Descriptor] // nil: it takes no connections
 	changed      chan struct{}                           // has room for one: the neighborhood has changed
+	moved        chan struct{}                           // likewise, for whoever resolves what is advertised
 
 	lock *identity.Lock // on the key file; nil if there is none, or none can be had
 	gone chan struct{}  // closed when the process may exit
@@ -49,6 +51,9 @@ type Node struct {
 
 // logTime is what the last log lines may take once the gateway is done, within the budget of the last steps.
 const logTime = 100 * time.Millisecond
+
+// memoryTime is what writing whom to dial in the next life may take then; mostly it has long been written.
+const memoryTime = 50 * time.Millisecond
 
 // Start starts a node: when it returns, UIs and neighbors can connect, and the configured neighbors are being dialed;
 // one that cannot be reached is tried again. It owns SIGINT and SIGTERM from then on, until the node has ended.
@@ -72,7 +77,7 @@ func prepare(config Config) (*Node, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	n := &Node{changed: make(chan struct{}, 1), gone: make(chan struct{}), log: newLogWriter()}
+	n := &Node{changed: make(chan struct{}, 1), moved: make(chan struct{}, 1), gone: make(chan struct{}), log: newLogWriter()}
 	written := queued{config.Logger.Handler(), n.log}
 	shown := ui.NewLogHandler(written)
 	n.story, config.Logger = slog.New(written), slog.New(shown)
@@ -81,9 +86,6 @@ func prepare(config Config) (*Node, error) {
 	}
 	n.config = config
 	var err error
-	if n.advertised, err = config.resolveAdvertised(); err != nil {
-		return nil, err
-	}
 	n.orchestrator, err = fsm.New(fsm.Config{Alarm: config.Alarm, InsistAfter: config.InsistAfter, Logger: config.Logger})
 	if err != nil { // systemd allows less than the polite time that is configured
 		return nil, fmt.Errorf("node: %w: %w", ErrConfig, err)
@@ -145,8 +147,13 @@ func (n *Node) makeRooms() error {
 		return err
 	}
 	n.key = id.PublicKey()
+	if n.advertised, err = n.config.advertised(n.key); err != nil {
+		return err
+	}
+	n.memory = openMemory(n.config.KeyFile, n.memoryFailed)
+	neighbors, last := n.memory.neighbors(n.config.Neighbors)
 	n.neighborhood, err = neighborhood.New(neighborhood.Config{
-		Identity: id, Neighbors: n.config.Neighbors, Changed: n.neighborhoodChanged,
+		Identity: id, Neighbors: neighbors, Remembered: last, Remember: n.memory.last, Changed: n.neighborhoodChanged,
 		Logger: n.config.Logger.With("room", "neighborhood"),
 	})
 	if errors.Is(err, neighborhood.ErrConfig) {
@@ -174,6 +181,7 @@ func (n *Node) start() (*Node, error) {
 			"room", "node", "ui", n.UI())
 	}
 	go n.log.run()
+	go n.memory.run()
 	go n.live(n.orchestrator.HandleSignals())
 	err := n.open()
 	if err != nil && n.orchestrator.Request(fsm.Command{Reason: "the node could not start", By: "node", Err: err}) {
@@ -219,15 +227,45 @@ func (n *Node) open() error {
 		if err != nil {
 			return err
 		}
-		address = cmp.Or(n.advertised, listening.String())
+		address = n.addressFor(listening.String())
+		n.descriptor.Store(&neighborhood.Descriptor{Key: n.key, Address: cmp.Or(n.advertised.name, address)})
 	}
 	if err := n.neighborhood.Start(network{n.pool}, address); err != nil {
 		return err
 	}
-	if address != "" {
-		n.descriptor.Store(&neighborhood.Descriptor{Key: n.key, Address: address})
+	if n.advertised.isName() {
+		n.followName(address)
 	}
 	return nil
+}
+
+// addressFor returns the address that neighbors are shown; "" as long as the name of it does not resolve.
+func (n *Node) addressFor(listening string) string {
+	if n.advertised.name == "" {
+		return listening
+	}
+	ctx, cancel := context.WithTimeout(n.orchestrator.Context(), firstResolve)
+	defer cancel()
+	address, err := n.advertised.resolve(ctx, n.advertised.name)
+	if err != nil {
+		n.config.Logger.Warn("the advertised name does not resolve; it is tried again", "room", "node", "name", n.advertised.name, "error", err)
+	}
+	return address
+}
+
+// followName goes on resolving what is advertised, until the shutdown.
+func (n *Node) followName(shown string) {
+	go n.advertised.follow(n.orchestrator.Context(), shown, n.moved, n.neighborhood.SetAddress, func(address string, err error) {
+		if err != nil {
+			n.config.Logger.Warn("the advertised name no longer resolves; it is tried again", "room", "node", "name", n.advertised.name, "error", err)
+			return
+		}
+		n.config.Logger.Info("the advertised name resolves", "room", "node", "name", n.advertised.name, "address", address)
+	})
+}
+
+func (n *Node) memoryFailed(err error) {
+	n.config.Logger.Warn("what this node remembers of its neighbors cannot be kept", "room", "node", "error", err)
 }
 
 // network is the pool as the neighborhood wants it.
@@ -243,9 +281,11 @@ func (n network) Deliver(ctx context.Context, peer identity.PublicKey, frame []b
 
 // neighborhoodChanged is called by the neighborhood's owner, which must not wait.
 func (n *Node) neighborhoodChanged() {
-	select {
-	case n.changed <- struct{}{}:
-	default: // whoever looks next sees this change too
+	for _, told := range []chan struct{}{n.changed, n.moved} {
+		select {
+		case told <- struct{}{}:
+		default: // whoever looks next sees this change too
+		}
 	}
 }
 
@@ -276,6 +316,7 @@ func (n *Node) live(stopSignals func()) {
 	told.Wait() // it does not wait for whoever reads the log
 	logFarewells(n.story, view{n}.Farewells())
 	n.story.Info(n.orchestrator.Report().Summary(), "room", "node")
+	n.memory.close(memoryTime)
 	n.log.flush(logTime)
 }
 

@@ -33,10 +33,24 @@ func (v view) Status() ui.NodeStatus {
 		Counters: countersOf(known.Counters, carried),
 		Metrics:  v.node.metrics.ByName(known, carried),
 	}
+	status.InParts, status.BeyondReach = known.InParts(), known.BeyondReach
+	for _, m := range known.Missing {
+		status.Missing = append(status.Missing, missingOf(m))
+	}
 	if !known.LastGossip.IsZero() {
 		status.LastGossip = new(ui.Millis(time.Since(known.LastGossip)))
 	}
 	return status
+}
+
+func missingOf(m neighborhood.Missing) ui.Missing {
+	missing := ui.Missing{
+		Key: m.Descriptor.Key.String(), Address: m.Descriptor.Address, For: ui.Millis(time.Since(m.Since)), Left: m.Left,
+	}
+	if !m.Next.IsZero() {
+		missing.Next = new(ui.Millis(max(time.Until(m.Next), 0)))
+	}
+	return missing
 }
 
 func recordsOf(known neighborhood.Snapshot) []ui.Record {

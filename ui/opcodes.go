@@ -18,6 +18,7 @@ var opcodes = map[string]func(*conn, wire.Message) (any, error){
 	wire.NeighborhoodGraph: (*conn).neighborhoodGraph,
 	wire.Status:            (*conn).status,
 	wire.Watch:             (*conn).watch,
+	wire.AddNeighbor:       (*conn).addNeighbor,
 }
 
 // welcomed answers whoever shows a token though it is in already, or none is wanted.

@@ -100,6 +100,19 @@ type NodeStatus struct {
 	Counters   map[string]uint64 `json:"counters,omitempty"` // for people
 	// Metrics is what /metrics says of the node, by name and labels.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
+
+	InParts     bool      `json:"inParts,omitempty"`     // the map is: somebody who could be reached no longer can be
+	BeyondReach int       `json:"beyondReach,omitempty"` // nodes of other parts that are still known
+	Missing     []Missing `json:"missing,omitempty"`     // configured neighbors that cannot be reached
+}
+
+// Missing is a configured neighbor that a node cannot reach over its neighbors.
+type Missing struct {
+	Key     string  `json:"key"`
+	Address string  `json:"address"`
+	For     Millis  `json:"missingMs"`
+	Next    *Millis `json:"dialedInMs"` // nil: it is being dialed or asked
+	Left    bool    `json:"left"`       // it has said farewell
 }
 
 // Peer is a node that there is or was a stream to.

@@ -44,6 +44,7 @@ func (s *simulation) saw(n *node, out core.Output) {
 	}
 	if n.says(n.core.Root()) {
 		s.tally.versions++
+		s.lookAtParts()
 	}
 }
 
@@ -98,8 +99,11 @@ func (s *simulation) checkAddresses(n *node, to identity.PublicKey, m wire.Messa
 
 // heard notes whom an answer to a Debut names: nobody else may be dialed, beside the configured neighbors.
 func (s *simulation) heard(n *node, f core.Frame) {
+	if n.debuted[f.Peer] == 0 {
+		return
+	}
 	m, err := wire.Decode(f.Bytes)
-	if err != nil || m.Kind != wire.Introduction && m.Kind != wire.Pass || n.debuted[f.Peer] == 0 {
+	if err != nil || m.Kind != wire.Introduction && m.Kind != wire.Pass {
 		return
 	}
 	n.debuted[f.Peer]--
@@ -109,7 +113,7 @@ func (s *simulation) heard(n *node, f core.Frame) {
 }
 
 func (s *simulation) sawDial(n *node, t core.Target) {
-	if slices.ContainsFunc(n.targets, func(own core.Target) bool { return own.Key == t.Key }) {
+	if slices.ContainsFunc(n.anchors(), func(own core.Target) bool { return own.Key == t.Key }) {
 		return
 	}
 	if n.named[t.Key] == 0 {
@@ -119,14 +123,15 @@ func (s *simulation) sawDial(n *node, t core.Target) {
 	n.named[t.Key]--
 }
 
-// checkHeeded sees that a node which has heard a farewell has dropped its half-neighborship at once.
-func (s *simulation) checkHeeded(n *node, from identity.PublicKey) {
-	leaver := s.byKey[from]
-	r := n.core.Held(from)
+// checkHeeded sees that a node which has heard a farewell has dropped its half-neighborship at once. A Debut may have
+// been under way before it, and be overtaken by hearsay of it: that one cannot be told from a return.
+func (s *simulation) checkHeeded(n *node, f core.Frame) {
+	leaver := s.byKey[f.Peer]
+	r := n.core.Held(f.Peer)
 	if !leaver.withdrawing || n.byzantine || n.withdrawing || r == nil || r.Compare(leaver.core.Root()) != 0 {
 		return
 	}
-	if n.core.Root().Lists(from) {
+	if m, err := wire.Decode(f.Bytes); err == nil && m.Kind == wire.Standard && n.core.Root().Lists(f.Peer) {
 		s.violate("farewell", "node %d has heard node %d's farewell and still lists it", n.number, leaver.number)
 	}
 }
@@ -284,6 +289,9 @@ type tally struct {
 	event     Event
 	lastSent  time.Time
 	lastTaken time.Time
+	lastGone  time.Time // departure of a node; at first, the beginning
+	whole     time.Time // when the network was in no needless parts any more
+	parted    bool      // it is in needless parts
 	standards int
 	records   int // carried by them
 	versions  int // signed

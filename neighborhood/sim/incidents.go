@@ -2,6 +2,9 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +27,7 @@ func (s *simulation) plan() [][]incident {
 	}
 	add(s.cfg.Leavers, "leave", s.leave)
 	add(s.cfg.Crashers, "crash", s.crash)
+	add(s.cfg.Killed, "kill", s.kill)
 	add(s.cfg.Byzantine, "lie", s.lie)
 	for range s.cfg.Faults {
 		fault := []incident{{"stall", s.stall}, {"break", s.breakLink}, {"part", s.part}}[s.rng.IntN(3)]
@@ -32,7 +36,7 @@ func (s *simulation) plan() [][]incident {
 	s.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	var groups [][]incident
 	for _, i := range all {
-		if len(groups) > 0 && s.rng.IntN(3) == 0 {
+		if len(groups) > 0 && (s.cfg.Pace != Apart || s.rng.IntN(3) == 0) {
 			groups[len(groups)-1] = append(groups[len(groups)-1], i)
 		} else {
 			groups = append(groups, []incident{i})
@@ -43,17 +47,34 @@ func (s *simulation) plan() [][]incident {
 
 // happen has a group of incidents happen, each soon after the one before, lets the network settle, and checks it.
 func (s *simulation) happen(ctx context.Context, group []incident) {
-	names := make([]string, len(group))
-	for i, one := range group {
-		names[i] = one.name
-	}
-	s.measure(ctx, strings.Join(names, "+"), func() {
+	s.measure(ctx, nameOf(group), func() {
 		when := s.now
 		for _, one := range group {
 			s.at(when, one.do)
-			when = when.Add(s.between(0, 1500*time.Millisecond))
+			if s.cfg.Pace != Once {
+				when = when.Add(s.between(0, 1500*time.Millisecond))
+			}
 		}
 	})
+}
+
+// fewNames is how many incidents are named one by one.
+const fewNames = 6
+
+func nameOf(group []incident) string {
+	var names []string
+	count := make(map[string]int)
+	for _, one := range group {
+		names = append(names, one.name)
+		count[one.name]++
+	}
+	if len(names) > fewNames {
+		names = names[:0]
+		for _, name := range slices.Sorted(maps.Keys(count)) {
+			names = append(names, fmt.Sprintf("%d %s", count[name], name))
+		}
+	}
+	return strings.Join(names, "+")
 }
 
 // draw draws one of the honest nodes that are there.
@@ -70,6 +91,32 @@ func (s *simulation) draw() *node {
 	return there[s.rng.IntN(len(there))]
 }
 
+// drawToGo draws one that leaves, crashes or is killed.
+func (s *simulation) drawToGo() *node {
+	hub := s.nodes[0]
+	n := s.draw()
+	switch {
+	case s.cfg.Hub == HubGoes && hub.honest():
+		n = hub
+	case s.cfg.Hub == HubStays && n == hub:
+		n = s.drawLast()
+	}
+	if n != nil {
+		s.tally.lastGone = s.now
+	}
+	return n
+}
+
+// drawLast takes the youngest that is there, beside the hub.
+func (s *simulation) drawLast() *node {
+	for _, n := range slices.Backward(s.nodes[1:]) {
+		if n.honest() {
+			return n
+		}
+	}
+	return nil
+}
+
 func (s *simulation) drawLink() *link {
 	n := s.draw()
 	if n == nil || len(n.links) == 0 {
@@ -81,7 +128,7 @@ func (s *simulation) drawLink() *link {
 
 // leave is a node that withdraws. What is not written when its time is over has failed.
 func (s *simulation) leave() {
-	n := s.draw()
+	n := s.drawToGo()
 	if n == nil {
 		return
 	}
@@ -109,20 +156,36 @@ func (s *simulation) gone(n *node) {
 		s.shut(l, n)
 	}
 	n.alive = false
+	s.tally.lastGone = s.now
+	s.lookAtParts()
+}
+
+// kill is a node that vanishes for good.
+func (s *simulation) kill() {
+	if n := s.drawToGo(); n != nil {
+		s.vanish(n)
+	}
+}
+
+// vanish leaves nothing behind but what is remembered beside the key.
+func (s *simulation) vanish(n *node) {
+	for _, l := range n.peers() {
+		s.sever(l)
+	}
+	n.alive = false
+	n.remembered = n.core.Remembered()
+	n.reset()
+	s.lookAtParts()
 }
 
 // crash is a node that vanishes. Every second one comes back under its old key, with its clock set back, mostly: its
 // first record then is older than those that others hold of it.
 func (s *simulation) crash() {
-	n := s.draw()
+	n := s.drawToGo()
 	if n == nil {
 		return
 	}
-	for _, l := range n.peers() {
-		s.sever(l)
-	}
-	n.alive = false
-	n.reset()
+	s.vanish(n)
 	if s.rng.IntN(2) == 0 {
 		return
 	}
@@ -163,7 +226,7 @@ func (s *simulation) breakLink() {
 	p := pairOf(l.ends[0], l.ends[1])
 	s.sever(l)
 	s.blocked[p] = true
-	s.after(s.between(0, time.Minute), func() { delete(s.blocked, p) })
+	s.after(s.between(0, time.Minute), func() { s.unblock(p) })
 }
 
 // part cuts the network in two, which heal after a while.
@@ -186,9 +249,15 @@ func (s *simulation) part() {
 			}
 		}
 	}
-	s.after(s.between(0, 2*time.Minute), func() {
-		for _, p := range cut {
-			delete(s.blocked, p)
-		}
-	})
+	s.after(s.between(0, longestFault), func() { s.unblock(cut...) })
+}
+
+// longestFault is how long two nodes may be unable to dial each other.
+const longestFault = 2 * time.Minute
+
+func (s *simulation) unblock(pairs ...pair) {
+	for _, p := range pairs {
+		delete(s.blocked, p)
+	}
+	s.lookAtParts()
 }

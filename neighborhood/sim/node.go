@@ -27,6 +27,7 @@ type node struct {
 	withdrawing bool
 	byzantine   bool
 	targets     []core.Target
+	remembered  []core.Target // by a former life
 	wake        time.Time
 	links       map[identity.PublicKey]*link
 	underWay    map[uint64]core.Delivery
@@ -86,7 +87,17 @@ func (n *node) hasSaid(r *wire.Record) bool {
 }
 
 func (s *simulation) coreConfig(n *node) core.Config {
-	return core.Config{Identity: n.id, Neighbors: n.targets, Window: window, MaxRecords: s.maxRecords()}
+	return core.Config{
+		Identity: n.id, Neighbors: n.targets, Remembered: n.remembered, Window: window, MaxRecords: s.maxRecords(),
+		Verify: s.verify,
+	}
+}
+
+// verify knows the signatures that were seen when they were made: most of the time of a simulation would go into
+// checking each of them in every core.
+func (s *simulation) verify(r *wire.Record) bool {
+	owner := s.byKey[r.Key]
+	return owner != nil && owner.hasSaid(r) || r.Verify()
 }
 
 // maxRecords leaves little more than the network needs, so that floods meet the bound.
@@ -113,7 +124,7 @@ func (s *simulation) step(n *node, happened core.Event) {
 	}
 	s.saw(n, out)
 	if f, ok := happened.(core.Frame); ok {
-		s.checkHeeded(n, f.Peer)
+		s.checkHeeded(n, f)
 	}
 	for _, d := range out.Deliver {
 		s.deliver(n, d)

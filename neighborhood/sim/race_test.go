@@ -6,4 +6,6 @@ package sim
 const (
 	networks = 30  // simulated by TestNetworks
 	large    = 200 // nodes of TestLeavingALargeNetwork
+	downs    = 5   // networks of TestScaleDowns
+	halves   = 1   // networks of TestHalfOfThemLeave
 )

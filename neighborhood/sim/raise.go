@@ -12,7 +12,7 @@ import (
 
 // raise makes the network that the rest happens to.
 func (s *simulation) raise(ctx context.Context) {
-	if s.cfg.Nodes > grownUpTo {
+	if s.cfg.Nodes > grownUpTo || s.cfg.Settled {
 		s.raiseSettled()
 		return
 	}
@@ -33,6 +33,9 @@ func (s *simulation) raise(ctx context.Context) {
 func (s *simulation) drawTargets(before int) []core.Target {
 	if before == 0 {
 		return nil
+	}
+	if s.cfg.Hub != NoHub {
+		return []core.Target{s.nodes[0].target()}
 	}
 	first := s.rng.IntN(before)
 	targets := []core.Target{s.nodes[first].target()}
@@ -65,6 +68,9 @@ func (s *simulation) raiseSettled() {
 	}
 	for i, n := range s.nodes {
 		n.targets = []core.Target{s.nodes[neighbors[i][0]].target()}
+		if s.cfg.Hub != NoHub {
+			n.targets = s.drawTargets(i)
+		}
 		var theirs []*wire.Address
 		for _, j := range neighbors[i] {
 			theirs = append(theirs, addresses[j])

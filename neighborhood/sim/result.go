@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -30,6 +31,7 @@ type Event struct {
 	Silent      time.Duration // from the beginning until the last message was sent
 	Nodes       int           // that are there afterwards, liars not counted
 	Components  int           // that these form
+	Whole       time.Duration // from the last departure until they were in no more parts than must be; 0: they never were
 }
 
 // Violation is a promise that was not kept.
@@ -46,6 +48,7 @@ type Event struct {
 //   - dial: no node dials what it did not ask for.
 //   - signature: no record is held that its owner did not sign.
 //   - memory: no node holds more records than it may.
+//   - whole: nodes of different parts neither are configured with each other nor remember each other.
 //   - place: every newcomer finds a neighbor.
 //   - message: what is sent can be read.
 type Violation struct {
@@ -65,7 +68,7 @@ func (r *Result) Err() error {
 	if len(r.Violations) == 0 {
 		return nil
 	}
-	return fmt.Errorf("sim: %d violations, the first: %v", len(r.Violations), r.Violations[0])
+	return errors.New("sim: " + violationsInWords(r.Violations))
 }
 
 // String is a table for people.
@@ -73,11 +76,11 @@ func (r *Result) String() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d nodes, seed %d\n", r.Config.Nodes, r.Config.Seed)
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "event\tneighbors\tfarewells\tnaive\tmessages\tbytes\tfull state\tagreed\tsilent\tnodes\tcomponents\t")
+	fmt.Fprintln(w, "event\tneighbors\tfarewells\tnaive\tmessages\tbytes\tfull state\tagreed\tsilent\twhole\tnodes\tparts\t")
 	for _, e := range r.Events {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%d\t%d\t\n", e.Name, e.Neighbors, e.FromLeavers, e.Naive,
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%v\t%d\t%d\t\n", e.Name, e.Neighbors, e.FromLeavers, e.Naive,
 			e.Messages, e.Bytes, e.FullState, e.Agreed.Round(time.Millisecond), e.Silent.Round(time.Millisecond),
-			e.Nodes, e.Components)
+			e.Whole.Round(time.Millisecond), e.Nodes, e.Components)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	for _, v := range r.Violations {
@@ -92,7 +95,7 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	for i, e := range r.Events {
 		events[i] = eventJSON{
 			e.Name, e.Neighbors, e.FromLeavers, e.Naive, e.Messages, e.Bytes, e.FullState,
-			milliseconds(e.Agreed), milliseconds(e.Silent), e.Nodes, e.Components,
+			milliseconds(e.Agreed), milliseconds(e.Silent), milliseconds(e.Whole), e.Nodes, e.Components,
 		}
 	}
 	violations := make([]violationJSON, len(r.Violations))
@@ -117,6 +120,7 @@ type eventJSON struct {
 	FullState   int     `json:"fullState"`
 	Agreed      float64 `json:"agreed"`
 	Silent      float64 `json:"silent"`
+	Whole       float64 `json:"whole"`
 	Nodes       int     `json:"nodes"`
 	Components  int     `json:"components"`
 }
@@ -133,16 +137,20 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // measure has something begin, lets the network settle, checks it, and puts down what it has cost.
 func (s *simulation) measure(ctx context.Context, name string, begin func()) {
 	began, streams := s.now, len(s.links)
-	s.tally = tally{event: Event{Name: name}, lastSent: s.now, lastTaken: s.now}
+	s.tally = tally{event: Event{Name: name}, lastSent: s.now, lastTaken: s.now, lastGone: s.now}
 	begin()
 	s.settle(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	s.checkSettled()
+	s.checkWhole()
 	s.checkCost(streams)
 	e := s.tally.event
 	e.Agreed, e.Silent = s.tally.lastTaken.Sub(began), s.tally.lastSent.Sub(began)
+	if s.tally.whole.After(s.tally.lastGone) {
+		e.Whole = s.tally.whole.Sub(s.tally.lastGone)
+	}
 	components := s.components()
 	e.Components = len(components)
 	for _, c := range components {

@@ -65,17 +65,25 @@ const (
 	patience = 15 * time.Minute
 )
 
-// settle runs until nothing has been said for a while. A network that does not fall silent violates what it promises.
+// settle runs until nothing has been said for a while, and the network is in no more parts than must be. One that does
+// not fall silent violates what it promises.
 func (s *simulation) settle(ctx context.Context) {
 	give := s.now.Add(patience)
-	for end := s.now.Add(silence); ctx.Err() == nil; end = s.tally.lastSent.Add(silence) {
+	for end := s.now.Add(silence); ctx.Err() == nil; {
 		s.runUntil(ctx, end)
-		if !s.tally.lastSent.Add(silence).After(s.now) {
+		end = s.tally.lastSent.Add(silence)
+		silent := !end.After(s.now)
+		if silent && !s.inNeedlessParts() {
 			return
 		}
 		if s.now.After(give) {
-			s.violate("silence", "still talking after %v", patience)
-			return
+			if !silent {
+				s.violate("silence", "still talking after %v", patience)
+			}
+			return // what has come of it is checked
+		}
+		if silent {
+			end = s.now.Add(silence) // somebody will be dialed
 		}
 	}
 }

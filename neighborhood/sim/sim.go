@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/farewell-node/farewell/streams/identity"
@@ -32,25 +33,68 @@ type Config struct {
 	Crashers  int    `json:"crashers"`  // nodes that vanish without a farewell; every second one comes back with its key
 	Byzantine int    `json:"byzantine"` // nodes that lie, once each
 	Faults    int    `json:"faults"`    // links that stall or break, and partitions that heal
+	Killed    int    `json:"killed"`    // nodes that vanish without a farewell, for good
+	Hub       Hub    `json:"hub"`       // whom the others are configured with
+	Pace      Pace   `json:"pace"`      // of those who go
+	Settled   bool   `json:"settled"`   // a small network too starts as one that has long been there
 }
+
+// Hub says whom the nodes are configured with.
+type Hub string
+
+// The hubs.
+const (
+	NoHub    Hub = ""      // each with one of those that were there before, or two
+	HubStays Hub = "stays" // all with the first node, which stays
+	HubGoes  Hub = "goes"  // all with the first node, which is the first to leave, crash or be killed
+)
+
+// Pace is how those who leave, crash or are killed follow each other.
+type Pace string
+
+// The paces.
+const (
+	Apart Pace = ""     // mostly when the network is silent again
+	InRow Pace = "row"  // each up to 1.5 s after the one before
+	Once  Pace = "once" // all in the same instant
+)
 
 func (cfg Config) check() error {
 	if cfg.Nodes < 1 || cfg.Nodes > MaxNodes {
 		return fmt.Errorf("sim: %w: %d nodes, want 1 to %d", ErrConfig, cfg.Nodes, MaxNodes)
 	}
-	if cfg.Leavers < 0 || cfg.Crashers < 0 || cfg.Byzantine < 0 || cfg.Faults < 0 {
+	if min(cfg.Leavers, cfg.Crashers, cfg.Byzantine, cfg.Faults, cfg.Killed) < 0 {
 		return fmt.Errorf("sim: %w: a negative number", ErrConfig)
 	}
-	if cfg.Leavers+cfg.Crashers+cfg.Byzantine > cfg.Nodes {
-		return fmt.Errorf("sim: %w: more leavers, crashers and liars than nodes", ErrConfig)
+	if cfg.Leavers+cfg.Crashers+cfg.Byzantine+cfg.Killed > cfg.Nodes {
+		return fmt.Errorf("sim: %w: more leavers, crashers, killed and liars than nodes", ErrConfig)
+	}
+	if !slices.Contains([]Hub{NoHub, HubStays, HubGoes}, cfg.Hub) {
+		return fmt.Errorf("sim: %w: hub %q is neither %s nor %s", ErrConfig, cfg.Hub, HubStays, HubGoes)
+	}
+	if !slices.Contains([]Pace{Apart, InRow, Once}, cfg.Pace) {
+		return fmt.Errorf("sim: %w: pace %q is neither %s nor %s", ErrConfig, cfg.Pace, InRow, Once)
 	}
 	return nil
 }
 
 // String is the command line that repeats the run.
 func (cfg Config) String() string {
-	return fmt.Sprintf("farewell simulate --nodes %d --seed %d --leavers %d --crashers %d --byzantine %d --faults %d",
+	text := fmt.Sprintf("farewell simulate --nodes %d --seed %d --leavers %d --crashers %d --byzantine %d --faults %d",
 		cfg.Nodes, cfg.Seed, cfg.Leavers, cfg.Crashers, cfg.Byzantine, cfg.Faults)
+	if cfg.Killed > 0 {
+		text += fmt.Sprintf(" --killed %d", cfg.Killed)
+	}
+	if cfg.Hub != NoHub {
+		text += " --hub " + string(cfg.Hub)
+	}
+	if cfg.Pace != Apart {
+		text += " --pace " + string(cfg.Pace)
+	}
+	if cfg.Settled {
+		text += " --settled"
+	}
+	return text
 }
 
 // Run simulates one network. A violation is no error: it stands in the Result. Errors wrap ErrConfig or are ctx's.
@@ -66,6 +110,9 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 			break
 		}
 		s.happen(ctx, group)
+	}
+	if len(s.blocked) > 0 {
+		s.measure(ctx, "heal", func() { s.runUntil(ctx, s.now.Add(longestFault)) })
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("sim: %w", context.Cause(ctx))
@@ -87,6 +134,7 @@ type simulation struct {
 	byKey   map[identity.PublicKey]*node
 	links   map[pair]*link
 	blocked map[pair]bool // who cannot dial each other
+	looking bool          // into how many parts the network is in
 	result  Result
 	tally   tally
 }

@@ -97,6 +97,10 @@ func TestBadConfigs(t *testing.T) {
 		{Nodes: MaxNodes + 1},
 		{Nodes: 5, Leavers: -1},
 		{Nodes: 5, Leavers: 3, Crashers: 3},
+		{Nodes: 5, Leavers: 3, Killed: 3},
+		{Nodes: 5, Killed: -1},
+		{Nodes: 5, Hub: "moves"},
+		{Nodes: 5, Pace: "slow"},
 	} {
 		if _, err := Run(t.Context(), cfg); !errors.Is(err, ErrConfig) {
 			t.Errorf("%+v: %v", cfg, err)

@@ -26,7 +26,7 @@ export class NeighborhoodMap {
     const streets = degrees.reduce((sum, degree) => sum + degree, 0) / 2;
     this.#summary.textContent = `${plural(lists.size, "node")}, ${plural(streets, "neighborship")}` +
       (degrees.length ? `; the best connected node has ${plural(Math.max(...degrees), "neighbor")}.` : ".") +
-      (lists.size > most ? ` That is too much for a map.` : "");
+      (lists.size > most ? ` That is too much for a map.` : "") + parts(node);
   }
 
   draw(dot) {
@@ -48,6 +48,14 @@ export class NeighborhoodMap {
     });
     return worker;
   }
+}
+
+// parts says who cannot be reached, if the node knows of anybody.
+function parts(node) {
+  const missing = (node?.missing ?? []).map(({ key, left }) => `${key.slice(0, 8)}…${left ? " (it has left)" : ""}`);
+  return (node?.inParts ? " The map is in parts." : "") +
+    (node?.beyondReach ? ` ${plural(node.beyondReach, "node")} out of reach.` : "") +
+    (missing.length ? ` Not reachable, and dialed again and again: ${missing.join(", ")}.` : "");
 }
 
 const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -29,8 +29,9 @@ const (
 	dialEvery     = time.Second      // how often a stranger's address is dialed in the long run ...
 	dialBurst     = 10               // ... and how many at once
 	firstRetry    = 500 * time.Millisecond
-	longestRetry  = time.Minute
-	lonelyDebuter = 1 // a debuter that lists fewer than this many is introduced to somebody
+	longestRetry  = time.Minute     // between dials of a configured neighbor ...
+	seldomRetry   = 5 * time.Minute // ... and of a remembered one, which may be gone for good
+	lonelyDebuter = 1               // a debuter that lists fewer than this many is introduced to somebody
 )
 
 // Target is a neighbor to dial. Address is for the network alone: the core compares only keys.
@@ -43,8 +44,12 @@ type Target struct {
 type Config struct {
 	Identity   *identity.Identity
 	Neighbors  []Target      // without doubles and without the own key
+	Remembered []Target      // full neighbors of an earlier life, the last ones first; likewise
 	Window     time.Duration // several changes within it make one round of gossip; 0: each makes its own
 	MaxRecords int           // records held beside the own
+	// Verify checks the signature of a record; nil: wire.Record.Verify. A simulator, whose thousand cores see the same
+	// record, need not do that a thousand times.
+	Verify func(*wire.Record) bool
 }
 
 // Event is what happened: one of the types below.
@@ -74,20 +79,26 @@ type (
 		Peer identity.PublicKey
 		Err  error
 	}
+	// AddNeighbor configures one more neighbor, or the address of one that is configured, and dials it now.
+	AddNeighbor struct{ Target Target }
+	// Readdress says that others may dial this node somewhere else from now on.
+	Readdress struct{ At netip.AddrPort }
 	// Withdraw leaves the network. What comes after it, except Delivered, is ignored.
 	Withdraw struct{}
 	// Tick says only that the time has come that an Output asked for.
 	Tick struct{}
 )
 
-func (Start) event()      {}
-func (PeerUp) event()     {}
-func (PeerDown) event()   {}
-func (Frame) event()      {}
-func (Delivered) event()  {}
-func (DialFailed) event() {}
-func (Withdraw) event()   {}
-func (Tick) event()       {}
+func (Start) event()       {}
+func (PeerUp) event()      {}
+func (PeerDown) event()    {}
+func (Frame) event()       {}
+func (Delivered) event()   {}
+func (DialFailed) event()  {}
+func (AddNeighbor) event() {}
+func (Readdress) event()   {}
+func (Withdraw) event()    {}
+func (Tick) event()        {}
 
 // Output is what is to be done now.
 type Output struct {
@@ -95,6 +106,7 @@ type Output struct {
 	Dial      []Target
 	Remove    []identity.PublicKey // streams to close
 	Notes     []Note
+	Remember  []Target  // the last full neighbors, the newest first, if they have changed
 	Changed   bool      // a record did, the own or another's
 	Wake      time.Time // when Step wants to be called at the latest; zero: when something happens
 	Withdrawn bool      // the withdrawal is over; nothing more will come out
@@ -127,9 +139,13 @@ type Core struct {
 
 	root        *wire.Record  // the own record: what it lists is exactly the peers that are neighbors
 	address     *wire.Address // nil: takes no connections
+	flags       wire.Flags    // of the own record
 	peers       map[identity.PublicKey]*peer
 	outstanding map[identity.PublicKey]*debut
-	configured  []*configured
+	sought      []*sought // the configured neighbors, and then the remembered ones
+	second      second
+	parted      parted
+	madeRoom    time.Time
 	passed      map[identity.PublicKey]time.Time // Pass targets, and until when they are not tried again
 	passes      int                              // Passes given, for taking turns
 	strangers   *rate.Limiter                    // of dials to where gossip sent us
@@ -139,9 +155,11 @@ type Core struct {
 	changes      agenda // that were deferred
 	culls        agenda // of records that are isolated
 	generation   uint32 // of the last walk over the graph
+	linked       uint32 // of the last look at who can be reached over full neighborships
 	graphChanged bool
 	selfSeen     uint64 // the highest version of the own record that others have shown
 	wentPast     time.Time
+	foreign      bool // a record under the own key has been seen that this process did not sign
 
 	roundAt    time.Time // zero: no round of gossip is due
 	lastID     uint64
@@ -164,9 +182,10 @@ func New(cfg Config) *Core {
 		stats:       Stats{Rejected: make(map[Reason]uint64)},
 		gossip:      make(map[identity.PublicKey]*PeerGossip),
 	}
-	for _, target := range cfg.Neighbors {
-		c.configured = append(c.configured, newConfigured(target))
+	if c.cfg.Verify == nil {
+		c.cfg.Verify = (*wire.Record).Verify
 	}
+	c.seekFirst()
 	return c
 }
 
@@ -206,6 +225,10 @@ func (c *Core) handle(happened Event) {
 		c.delivered(e)
 	case DialFailed:
 		c.dialFailed(e)
+	case AddNeighbor:
+		c.addSought(e.Target)
+	case Readdress:
+		c.readdress(e.At)
 	case Withdraw:
 		c.withdraw()
 	}
@@ -214,12 +237,27 @@ func (c *Core) handle(happened Event) {
 // start numbers versions from the time, so that a restarted node goes past its former record without having kept it.
 func (c *Core) start(at netip.AddrPort) {
 	c.started = true
-	version, flags := uint64(max(c.now.UnixMilli(), 0)), wire.Flags(0)
+	c.startSeeking()
+	version := uint64(max(c.now.UnixMilli(), 0))
 	if at.IsValid() {
-		flags = wire.AcceptsConnections
+		c.flags = wire.AcceptsConnections
 		c.address = wire.SignAddress(c.cfg.Identity, version, at)
 	}
-	c.root = wire.SignRecord(c.cfg.Identity, version, flags, nil)
+	c.root = wire.SignRecord(c.cfg.Identity, version, c.flags, nil)
+}
+
+// readdress shows the neighbors the new address with a new record.
+func (c *Core) readdress(at netip.AddrPort) {
+	if c.address != nil && c.address.At == at {
+		return
+	}
+	version := uint64(max(c.now.UnixMilli(), 0))
+	if c.address != nil {
+		version = max(version, c.address.Version+1)
+	}
+	c.address = wire.SignAddress(c.cfg.Identity, version, at)
+	c.flags |= wire.AcceptsConnections
+	c.seal(c.root.Version+1, c.root.Neighbors)
 }
 
 func (c *Core) note(text string, peer identity.PublicKey, err error) {
@@ -231,10 +269,12 @@ func (c *Core) runTimers() {
 	c.runAgenda()
 	c.expireDebuts()
 	c.expireGuests()
-	c.seek()
 	if !c.roundAt.IsZero() && !c.now.Before(c.roundAt) {
 		c.round()
 	}
+	c.seek()
+	c.seekSecond()
+	c.noteParts()
 }
 
 func (c *Core) nextTimer() time.Time {
@@ -252,10 +292,12 @@ func (c *Core) nextTimer() time.Time {
 	for _, p := range c.peers {
 		earlier(p.guestUntil)
 	}
-	for _, t := range c.configured {
+	for _, t := range c.sought {
 		if c.wants(t) {
 			earlier(t.next)
 		}
 	}
+	earlier(c.second.next)
+	earlier(c.parted.next)
 	return next
 }

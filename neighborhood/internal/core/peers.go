@@ -15,6 +15,8 @@ type peer struct {
 	neighbor bool // root lists it
 	listedUs bool // since it is a neighbor, it has listed us
 	address  *wire.Address
+	kept     *wire.Address // the address that is remembered
+	shown    int           // introducees, for taking turns
 
 	inFlight uint64 // the ID of the Delivery under way; 0: free
 	debut    bool   // a Debut is to be sent
@@ -37,10 +39,9 @@ func (c *Core) peerUp(key identity.PublicKey) {
 	}
 	p := &peer{key: key, pending: make(map[identity.PublicKey]struct{}), guestUntil: c.now.Add(guestTime)}
 	c.peers[key] = p
-	if c.outstanding[key] == nil && !c.wantsNow(key) {
-		return
+	if c.outstanding[key] != nil || c.wantsNow(key) {
+		c.sendDebut(p)
 	}
-	c.sendDebut(p)
 }
 
 // peerDown also is what a stream that dies without a farewell means: the half-neighborship is dropped, in one round. If
@@ -54,7 +55,8 @@ func (c *Core) peerDown(key identity.PublicKey) {
 	delete(c.outstanding, key)
 	if p.neighbor {
 		c.dropNeighbor(p, "neighbor lost")
-	} else if t := c.configuredFor(key); t != nil {
+	}
+	if t := c.soughtFor(key); t != nil && !t.reached {
 		t.postpone(c.now, c.self) // and not at once, while the old stream is still being closed
 	}
 }
@@ -95,9 +97,7 @@ func (c *Core) addNeighbor(p *peer, listsUs bool) {
 			p.pending[key] = struct{}{}
 		}
 	}
-	if t := c.configuredFor(p.key); t != nil {
-		t.joined(c.now)
-	}
+	c.waitForNews()
 	c.seal(c.root.Version+1, insert(c.root.Neighbors, p.key))
 	c.note("neighbor joined", p.key, nil)
 }
@@ -106,16 +106,15 @@ func (c *Core) dropNeighbor(p *peer, why string) {
 	p.neighbor, p.listedUs, p.answer, p.due = false, false, false, false
 	p.guestUntil = c.now.Add(guestTime)
 	clear(p.pending)
-	if t := c.configuredFor(p.key); t != nil {
-		t.lost(c.now, c.self)
-	}
+	delete(c.outstanding, p.key) // an answer that is under way was given before
 	c.seal(c.root.Version+1, remove(c.root.Neighbors, p.key))
 	c.note(why, p.key, nil)
+	c.fell()
 }
 
 // seal signs the own record anew and has it told to everybody it lists.
 func (c *Core) seal(version uint64, neighbors []identity.PublicKey) {
-	c.root = wire.SignRecord(c.cfg.Identity, version, c.root.Flags, neighbors)
+	c.root = wire.SignRecord(c.cfg.Identity, version, c.flags, neighbors)
 	for _, key := range neighbors {
 		c.peers[key].pending[c.self] = struct{}{}
 	}

@@ -73,7 +73,7 @@ func (c *Core) receiveDebut(p *peer, m wire.Message) {
 	}
 	p.debutAt = c.now
 	c.takeAddress(p, own.Address)
-	if c.room(p.key) {
+	if c.room(p.key) || c.makeRoomFor(p.key) {
 		c.addNeighbor(p, false)
 	}
 	p.answer = true
@@ -103,8 +103,9 @@ func (c *Core) receiveIntroduction(p *peer, m wire.Message) {
 	}
 }
 
-// receivePass goes where it is sent, but not to the same place again within a minute. The stream has then done what it
-// was for: as long as it were up, its other end would not be asked again.
+// receivePass goes where it is sent, but not to the same place again within a minute, and not if nobody is missing by
+// now: then others of our part were faster. The stream has then done what it was for: as long as it were up, its other
+// end would not be asked again.
 func (c *Core) receivePass(p *peer, m wire.Message) {
 	if !c.solicited(p) {
 		return
@@ -113,7 +114,7 @@ func (c *Core) receivePass(p *peer, m wire.Message) {
 		c.reject(RejectedMalformed)
 		return
 	}
-	if t := c.configuredFor(p.key); t != nil {
+	if t := c.soughtFor(p.key); t != nil {
 		t.passed = true
 	}
 	if !p.neighbor && !p.answer && p.inFlight == 0 {
@@ -125,7 +126,7 @@ func (c *Core) receivePass(p *peer, m wire.Message) {
 		}
 	}
 	target := m.Entries[0].Record.Key
-	if _, tried := c.passed[target]; tried || target == p.key {
+	if _, tried := c.passed[target]; tried || target == p.key || !c.short() && !c.misses() {
 		return
 	}
 	if c.followEntry(p, m.Entries[0]) {
@@ -234,6 +235,7 @@ func (c *Core) round() {
 	c.roundAt = time.Time{}
 	if c.graphChanged {
 		c.walk()
+		c.look()
 	}
 	for _, key := range c.root.Neighbors {
 		p := c.peers[key]

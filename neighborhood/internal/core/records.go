@@ -2,6 +2,7 @@ package core
 
 import (
 	"container/heap"
+	"errors"
 	"slices"
 
 	"github.com/farewell-node/farewell/neighborhood/internal/wire"
@@ -16,6 +17,7 @@ type entry struct {
 	taken    int64   // when its last change was taken
 	isolated int64   // since when it cannot be reached from root; 0: it can
 	seen     uint32
+	linked   uint32
 }
 
 // deferred is the newest change of an owner that has changed a moment ago, and who has shown it.
@@ -42,7 +44,7 @@ func (c *Core) take(p *peer, r *wire.Record) bool {
 			return true
 		}
 	}
-	if !r.Verify() {
+	if !c.cfg.Verify(r) {
 		c.reject(RejectedSignature)
 		return false
 	}
@@ -75,7 +77,7 @@ func (c *Core) newest(e *entry) *wire.Record {
 // record, the one exception to never telling a node about itself, so that it can go past it.
 func (c *Core) stale(p *peer, r, held *wire.Record) {
 	c.reject(RejectedOld)
-	if held.Version == r.Version && r.Verify() {
+	if held.Version == r.Version && c.cfg.Verify(r) {
 		c.stats.Equivocations++
 	}
 	if r.Key == p.key {
@@ -111,6 +113,7 @@ func (c *Core) insert(p *peer, r *wire.Record) bool {
 	now := c.now.UnixNano()
 	c.records[r.Key] = &entry{record: r, shownBy: []*peer{p}, taken: now, isolated: now}
 	c.expectCull(r.Key, now)
+	c.heedLeave(r, nil)
 	c.stats.Taken++
 	c.noteChange()
 	c.scheduleRound()
@@ -121,6 +124,7 @@ func (c *Core) insert(p *peer, r *wire.Record) bool {
 // found to be reachable again.
 func (c *Core) accept(e *entry, r *wire.Record, shownBy []*peer) {
 	delete(c.deferred, r.Key)
+	c.heedLeave(r, e.record)
 	e.record, e.shownBy, e.taken = r, shownBy, c.now.UnixNano()
 	c.stats.Taken++
 	c.noteChange()
@@ -203,7 +207,7 @@ func (c *Core) seeSelf(r *wire.Record) {
 	if r.Version <= c.selfSeen && r.Version > c.root.Version {
 		return // known already, and about to be gone past
 	}
-	if !r.Verify() {
+	if !c.cfg.Verify(r) {
 		c.reject(RejectedSignature)
 		return
 	}
@@ -215,12 +219,16 @@ func (c *Core) seeSelf(r *wire.Record) {
 	c.goPast()
 }
 
+var errForeign = errors.New("this process did not sign it: either another one runs with the same key, which must end, " +
+	"or this one was restarted with its clock set back")
+
 func (c *Core) goPast() {
 	if c.selfSeen < c.root.Version {
 		return
 	}
 	c.wentPast = c.now
-	c.note("own record seen ahead of us", c.self, nil)
+	c.out.Notes = append(c.out.Notes, Note{Text: "own record seen ahead of us", Peer: c.self, Err: errForeign, Another: c.foreign})
+	c.foreign = true
 	c.seal(c.selfSeen+1, c.root.Neighbors)
 }
 

@@ -57,42 +57,54 @@ func (c *Core) answerTo(p *peer) (wire.Kind, []wire.Entry) {
 	return wire.Introduction, append([]wire.Entry{c.own()}, c.introducee(p)...)
 }
 
-// introducee chooses whom the debuter is to meet: the neighbor with the fewest neighbors that has room. It is chosen
-// only for a debuter that has nobody else yet. Every newcomer so makes two half-neighborships of its own accord, four
-// ends for the five places it brings: however large the neighborhood grows, there is room for the next. (If everybody
-// filled up all five, the first six nodes would be a full house for ever.)
+// introducee chooses whom the debuter is to meet: the neighbor with the fewest neighbors that has room; of one that asks
+// again, the next. If none has room, the one that leads to it. It is chosen only for a debuter that has nobody else: a
+// newcomer, or one that others have left. Every newcomer so makes two half-neighborships of its own accord, four ends
+// for the five places it brings: however large the neighborhood grows, there is room for the next. (If everybody filled
+// up all five, the first six nodes would be a full house for ever.)
 func (c *Core) introducee(p *peer) []wire.Entry {
 	debuter := c.newest(c.records[p.key])
 	if debuter == nil || len(remove(debuter.Neighbors, c.self)) >= lonelyDebuter {
 		return nil
 	}
-	var best *entry
+	var free []*entry
 	for _, q := range c.introducible(p.key) {
-		e := c.records[q]
-		if len(e.record.Neighbors) >= wire.MaxDegree || debuter.Lists(q) {
-			continue
-		}
-		if best == nil || len(e.record.Neighbors) < len(best.record.Neighbors) {
-			best = e
+		if e := c.records[q]; len(e.record.Neighbors) < wire.MaxDegree && !debuter.Lists(q) {
+			free = append(free, e)
 		}
 	}
-	if best == nil {
+	if len(free) == 0 {
+		if through, ok := c.towardsRoom(p.key); ok && !debuter.Lists(through) {
+			c.passes++
+			return []wire.Entry{c.shown(c.records[through])}
+		}
 		return nil
 	}
-	return []wire.Entry{c.shown(best)}
+	slices.SortStableFunc(free, func(a, b *entry) int { return len(a.record.Neighbors) - len(b.record.Neighbors) })
+	p.shown++
+	return []wire.Entry{c.shown(free[(p.shown-1)%len(free)])}
 }
 
-// passTarget chooses where one for whom there is no room may go: to the neighbor through which the nearest room that we
-// know of can be found, so that each Pass leads closer to it; to any neighbor if we know of none. Where several are as
-// good they take turns: what we know of others' room is a little old, and newcomers often come in crowds.
+// passTarget chooses where one for whom there is no room may go: towards room, or to any neighbor if we know of none.
 func (c *Core) passTarget(debuter identity.PublicKey) []wire.Entry {
+	through, _ := c.towardsRoom(debuter)
+	c.passes++
+	if e := c.records[through]; e != nil {
+		return []wire.Entry{c.shown(e)}
+	}
+	return nil
+}
+
+// towardsRoom returns the neighbor through which the nearest room that we know of can be found, so that each Pass leads
+// closer to it; any neighbor and false if we know of none. Where several are as good they take turns: what we know of
+// others' room is a little old, and newcomers often come in crowds.
+func (c *Core) towardsRoom(debuter identity.PublicKey) (through identity.PublicKey, known bool) {
 	first := c.introducible(debuter)
 	if len(first) == 0 {
-		return nil
+		return through, false
 	}
 	turn := c.passes % len(first)
 	first = slices.Concat(first[turn:], first[:turn])
-	c.passes++
 	type step struct{ at, through identity.PublicKey }
 	seen := map[identity.PublicKey]bool{c.self: true, debuter: true}
 	queue := make([]step, 0, len(first))
@@ -108,13 +120,13 @@ func (c *Core) passTarget(debuter identity.PublicKey) []wire.Entry {
 		}
 		seen[s.at] = true
 		if len(e.record.Neighbors) < wire.MaxDegree && e.record.Flags&wire.AcceptsConnections != 0 {
-			return []wire.Entry{c.shown(c.records[s.through])}
+			return s.through, true
 		}
 		for _, key := range e.record.Neighbors {
 			queue = append(queue, step{key, s.through})
 		}
 	}
-	return []wire.Entry{c.shown(c.records[first[0]])}
+	return first[0], false
 }
 
 // introducible lists the neighbors whose record and address are known, except one.

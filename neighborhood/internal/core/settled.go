@@ -14,7 +14,7 @@ func Settled(cfg Config, now time.Time, root *wire.Record, own *wire.Address,
 	others []*wire.Record, addresses []*wire.Address,
 ) *Core {
 	c := New(cfg)
-	c.started, c.now, c.root, c.address = true, now, root, own
+	c.started, c.now, c.root, c.address, c.flags = true, now, root, own, root.Flags
 	entries := make([]entry, len(others))
 	c.records = make(map[identity.PublicKey]*entry, len(others))
 	for i, r := range others {
@@ -28,10 +28,11 @@ func Settled(cfg Config, now time.Time, root *wire.Record, own *wire.Address,
 			key: a.Key, neighbor: true, listedUs: true, address: a,
 			pending: make(map[identity.PublicKey]struct{}),
 		}
-		if t := c.configuredFor(a.Key); t != nil {
-			t.joined(now)
-		}
 	}
+	for _, t := range c.sought {
+		t.reached, t.since = true, now
+	}
+	c.look()
 	return c
 }
 
@@ -47,6 +48,9 @@ func (c *Core) Held(key identity.PublicKey) *wire.Record {
 	}
 	return nil
 }
+
+// Remembered are the last full neighbors, the newest first, beside those that are configured.
+func (c *Core) Remembered() []Target { return c.remembered() }
 
 // Known counts the records held of others.
 func (c *Core) Known() int { return len(c.records) }

@@ -105,6 +105,8 @@ type View struct {
 	Records     []*wire.Record // of others, by key
 	Streams     []identity.PublicKey
 	Outstanding []identity.PublicKey // Debuts
+	Missing     []Missing            // of those configured, for a while
+	BeyondReach int                  // nodes that have a full neighborship, and nothing leads to from here, for a while
 	Waiting     int                  // what is begun and not ended, see waiting
 	Stats       Stats
 	Gossip      map[identity.PublicKey]PeerGossip
@@ -127,12 +129,58 @@ func (c *Core) waiting() int {
 	return n
 }
 
+// Missing is a configured neighbor that cannot be reached over full neighborships in the own map.
+type Missing struct {
+	Target
+	Since time.Time
+	Next  time.Time // when it is dialed next; zero: it is being dialed, or asked
+	Left  bool      // it has said farewell
+	Known bool      // it has been reached before
+}
+
+// missing lists those that have been missing longer than a change takes to be heard of.
+func (c *Core) missing() []Missing {
+	var all []Missing
+	for _, t := range c.sought {
+		if !c.started || !t.configured || t.reached || c.now.Before(t.since.Add(partsGrace)) {
+			continue
+		}
+		m := Missing{Target: t.Target, Since: t.since, Left: t.left, Known: t.known}
+		if c.wants(t) {
+			m.Next = t.next
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// beyondReach counts the nodes of other parts, which nothing references from here for a while: a farewell or a crash
+// leaves no full neighborship behind.
+func (c *Core) beyondReach() int {
+	n := 0
+	for _, e := range c.records {
+		if e.isolated != 0 && e.isolated+int64(partsGrace) <= c.now.UnixNano() && c.hasFull(e.record) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Core) hasFull(r *wire.Record) bool {
+	return slices.ContainsFunc(r.Neighbors, func(key identity.PublicKey) bool {
+		other := c.records[key]
+		return other != nil && other.record.Lists(r.Key)
+	})
+}
+
 // View makes the copy; it costs time and memory in proportion to the records.
 func (c *Core) View() View {
 	v := View{
 		Key: c.self, Root: c.root, Address: c.address,
 		Streams:     slices.SortedFunc(maps.Keys(c.peers), identity.PublicKey.Compare),
 		Outstanding: slices.SortedFunc(maps.Keys(c.outstanding), identity.PublicKey.Compare),
+		Missing:     c.missing(),
+		BeyondReach: c.beyondReach(),
 		Waiting:     c.waiting(),
 		Stats:       c.stats,
 		Gossip:      make(map[identity.PublicKey]PeerGossip, len(c.gossip)),

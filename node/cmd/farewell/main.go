@@ -81,9 +81,9 @@ Completions: "farewell completion bash" (zsh, fish, powershell) prints a script;
 	root.PersistentFlags().Bool(wideFlag, false, fmt.Sprintf("whole keys and lines, also on a terminal (which gets %d columns)", columns))
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate())
+	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate(), newNeighbor())
 	for _, c := range root.Commands() {
-		c.ValidArgsFunction = cobra.NoFileCompletions // they take no arguments
+		c.ValidArgsFunction = cobra.NoFileCompletions // they take no arguments, or none that is a file
 	}
 	return root
 }

@@ -123,6 +123,7 @@ func nodeRows(page *page, n *ui.NodeStatus) [][]string {
 		{"key", page.key(n.Key)},
 		{"record", fmt.Sprintf("version %d; %d records known", n.Version, len(n.Records))},
 	}
+	rows = append(rows, mapRows(n)...)
 	if n.LastGossip != nil {
 		rows = append(rows, []string{"last gossip", short(time.Duration(*n.LastGossip)) + " ago"})
 	}

@@ -38,6 +38,8 @@ const (
 	Watch   = "watch"
 	Event   = "event"
 	Goodbye = "goodbye"
+
+	AddNeighbor = "addNeighbor"
 )
 
 // CodeUnmarshal is the error code of a request that cannot be understood. Like
