@@ -149,9 +149,6 @@ func (o *Orchestrator) register(c *component) error {
 	if err := o.legal(c, prev, next); err != nil {
 		return err
 	}
-	if c.withdraws && !c.graced {
-		c.grace = o.polite / 2
-	}
 	c.index = len(o.components)
 	o.index[c.id] = c
 	o.components = append(o.components, c)
