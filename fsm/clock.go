@@ -9,9 +9,10 @@ import (
 // clock is the one clock of a shutdown: when each of its times is over. The
 // caller of its methods holds the orchestrator's mu.
 type clock struct {
-	alarm, polite, lastCall, late time.Time // the last two are zero until the polite time is over
+	// The next two are zero until the polite time is over, the last until Quiesce is called.
+	alarm, polite, lastCall, late, quiesce time.Time
 
-	timers [4]*time.Timer // of those four
+	timers [5]*time.Timer // of those five
 	others []*time.Timer
 }
 
@@ -54,7 +55,11 @@ func (o *Orchestrator) hasten(within time.Duration, now time.Time) {
 	alarm := c.alarm
 	o.asked.alarm.Store(&alarm)
 	if !o.late {
-		sooner(1, &c.polite, o.politePart(within))
+		polite := o.politePart(within)
+		sooner(1, &c.polite, polite)
+		sooner(4, &c.quiesce, polite/10)
+		o.quiescing.end(c.quiesce)
+		o.hastenWithdrawal(polite/2, now)
 	} else {
 		sooner(2, &c.lastCall, lastCallAfter(within))
 		sooner(3, &c.late, mostOf(within))
@@ -62,6 +67,18 @@ func (o *Orchestrator) hasten(within time.Duration, now time.Time) {
 	o.onTime.end(c.polite)
 	o.tooLate.end(c.late)
 	o.atLast.end(c.alarm)
+}
+
+// hastenWithdrawal shortens what those have to whom half the polite time was given.
+func (o *Orchestrator) hastenWithdrawal(grace time.Duration, now time.Time) {
+	for _, i := range o.core.graph.leavers {
+		c, end := o.components[i], now.Add(grace)
+		if own := c.ctx.own; own != nil && !c.graced && end.Before(*own.until.Load()) {
+			c.grace = grace
+			own.end(end)
+			o.after(grace, func() { o.tell(&message{input: input{graceOver, i}}) })
+		}
+	}
 }
 
 // endPolite begins the times that follow the polite time.

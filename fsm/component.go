@@ -29,7 +29,7 @@ type ID string
 //
 // A component that has a method Report() *Report is a shutdown of its own, as
 // [Orchestrator.Component] is: what it returns stands in [ComponentReport.Inner].
-// It must not block.
+// It must not block; what it says after 20 ms is not waited for.
 type Component interface {
 	Shutdown(ctx context.Context) error
 }
@@ -225,12 +225,11 @@ type component struct {
 	bestEffort bool
 	startup    bool
 	graced     bool
-	grace      time.Duration   // 0: none of its own
+	grace      time.Duration   // 0: none of its own; set at its start if nothing is said
 	labels     context.Context // carries the pprof label
 
 	ack         message // what its goroutine will tell
 	ctx         componentContext
-	cancel      context.CancelCauseFunc // of a context of its own, else nil
 	started     time.Time
 	ended       time.Time
 	waitedOn    []ID
@@ -278,13 +277,13 @@ type componentContext struct {
 	context.Context
 	labels context.Context
 	shared *group
-	limit  time.Time // of its own, or zero
+	own    *group // inside of shared, or nil
 }
 
 func (c *componentContext) Deadline() (time.Time, bool) {
 	until := *c.shared.until.Load()
-	if !c.limit.IsZero() && c.limit.Before(until) {
-		until = c.limit
+	if c.own != nil && c.own.until.Load().Before(until) {
+		until = *c.own.until.Load()
 	}
 	return until, true
 }

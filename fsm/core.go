@@ -435,17 +435,16 @@ func (c *core) outstanding(who int) (ids []int) {
 	case c.nodes[who].quiescing:
 		ids = []int{who}
 	case c.early > 0 && t.last:
-		ids = c.notDone(func(i int) bool { return !c.graph.traits[i].last })
+		for i, n := range c.nodes {
+			if n.phase != done && !c.graph.traits[i].last {
+				ids = append(ids, i)
+			}
+		}
 	case !t.withdraws:
-		ids = c.notDone(func(i int) bool { return c.graph.traits[i].withdraws && !c.nodes[i].passed })
-	}
-	return ids
-}
-
-func (c *core) notDone(among func(int) bool) (ids []int) {
-	for i, n := range c.nodes {
-		if n.phase != done && n.phase != departed && among(i) {
-			ids = append(ids, i)
+		for _, i := range c.graph.leavers {
+			if !c.nodes[i].passed {
+				ids = append(ids, i)
+			}
 		}
 	}
 	return ids

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -628,3 +629,81 @@ func TestLogSaysWhomItWaitsFor(t *testing.T) {
 type stalled struct{ forever chan struct{} }
 
 func (s stalled) Write([]byte) (int, error) { <-s.forever; return 0, io.ErrClosedPipe }
+
+// What an error says of itself is other people's code: a typed nil that panics,
+// or one that asks the orchestrator.
+func TestErrorsOfRunsAreOtherPeoplesCode(t *testing.T) {
+	for name, failing := range map[string]func(o *Orchestrator) error{
+		"panics": func(*Orchestrator) error { return (*fs.PathError)(nil) },
+		"asks":   func(o *Orchestrator) error { return asks{o} },
+	} {
+		for when, wait := range map[string]func(ctx context.Context){
+			"stopped": func(ctx context.Context) { <-ctx.Done() }, "dies": func(context.Context) {},
+		} {
+			t.Run(name+"/"+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					o, _ := orchestrator(t, Config{})
+					must(t, o.Go("run", func(ctx context.Context) error { wait(ctx); return failing(o) }))
+					synctest.Wait()
+					if r := shutdown(t, o); r.ExitCode() == ExitOK || r.Edge.On != AllAcked {
+						t.Error(r)
+					}
+				})
+			})
+		}
+	}
+}
+
+type asks struct{ o *Orchestrator }
+
+func (a asks) Error() string { return a.o.Report().State.String() }
+
+// The ctx of a run that has departed ends, for what it has started.
+func TestDepartureEndsTheCtx(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		var started context.Context
+		must(t, o.Go("run", func(ctx context.Context) error { started = ctx; return nil }))
+		if synctest.Wait(); started.Err() == nil {
+			t.Error("it lives on")
+		}
+	})
+}
+
+func TestServeInsideOfServeIsRefused(t *testing.T) {
+	o, _ := orchestrator(t, Config{})
+	run := func() error { t.Error("started"); return nil }
+	if err := o.Register("x", Serve(run, Serve(run, takes(0)))); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+}
+
+// One that does not say how it stands keeps nobody: Report answers, and all who
+// hang have their stack.
+func TestReporterThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		o, _ := orchestrator(t, Config{})
+		register(t, o, "remote", blockingReporter{ignores(t), release})
+		register(t, o, "other", ignores(t))
+		o.Request(Command{})
+		synctest.Wait()
+		if o.Report(); o.Report().Took > 100*ms {
+			t.Error("it waits for what blocks")
+		}
+		r := shutdown(t, o)
+		for _, id := range []ID{"remote", "other"} {
+			if l := line(t, r, id); l.Outcome != OutcomeHung || !strings.Contains(l.Stack, "ignores") {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
+
+type blockingReporter struct {
+	Func
+	release chan struct{}
+}
+
+func (b blockingReporter) Report() *Report { <-b.release; return nil }

@@ -297,3 +297,68 @@ func TestAckAndAlarmAtTheSameInstant(t *testing.T) {
 		}
 	}
 }
+
+// A withdrawal has half of a polite time that Within has shortened, whether it
+// is said with the first request or later.
+func TestWithinShortensAWithdrawal(t *testing.T) {
+	for name, later := range map[string]time.Duration{"at once": 0, "later": 10 * ms} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, _ := orchestrator(t, Config{Alarm: 10 * time.Second})
+				register(t, o, "w", Func(func(ctx context.Context) error {
+					<-ctx.Done()
+					if deadline, _ := ctx.Deadline(); !deadline.Equal(time.Now()) {
+						t.Errorf("deadline %v off", time.Until(deadline))
+					}
+					return nil
+				}), Withdraws())
+				register(t, o, "x", takes(0))
+				if later > 0 {
+					o.Request(Command{})
+					time.Sleep(later)
+				}
+				o.Request(Command{Within: time.Second})
+				r, _ := o.Wait(t.Context())
+				expect(t, r, ComponentReport{ID: "w", Outcome: OutcomeAcked, Insisted: true, Ran: later + 400*ms})
+			})
+		})
+	}
+}
+
+// A Within that comes later shortens what a Quiesce has too.
+func TestWithinShortensAQuiesce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{Alarm: 10 * time.Second})
+		register(t, o, "late", lateQuiescer{takes(0)})
+		o.Request(Command{})
+		time.Sleep(ms)
+		o.Request(Command{Within: 500 * ms})
+		r, _ := o.Wait(t.Context())
+		if l := line(t, r, "late"); l.Waited != 41*ms || !errors.Is(l.QuiesceErr, ErrQuiesceLate) {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+type lateQuiescer struct{ Func }
+
+func (lateQuiescer) Quiesce(ctx context.Context) error { <-ctx.Done(); return nil }
+
+// An inner shutdown hears of an outer one that has less time now.
+func TestWithinPassesThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, _ := orchestrator(t, Config{Alarm: 10 * time.Second})
+		register(t, inner, "hung", ignores(t))
+		register(t, inner, "db", takes(ms), After("hung"))
+		o, _ := orchestrator(t, Config{Alarm: 10 * time.Second})
+		register(t, o, "inner", inner.Component())
+		o.Request(Command{})
+		time.Sleep(ms)
+		o.Request(Command{Within: time.Second})
+		r, _ := o.Wait(t.Context())
+		l := line(t, r, "inner")
+		if l.Outcome != OutcomeFailed || l.Inner.State != Terminated || line(t, l.Inner, "db").Outcome != OutcomeAcked {
+			t.Error(r)
+		}
+	})
+}

@@ -75,6 +75,8 @@ func (o *Orchestrator) startUp(start func(context.Context, *Orchestrator) error)
 		c, err := newGo(startupID, run, []Option{Withdraws()})
 		if err == nil {
 			c.graced, c.startup = true, true // the whole polite time is its own
+			// What start has started may go on with its ctx when start is back.
+			c.runner.ctx = &begunContext{o.context.Context, c.labels}
 		}
 		return c, err
 	})

@@ -18,10 +18,7 @@ type nested struct{ inner *Orchestrator }
 
 func (n *nested) Shutdown(ctx context.Context) error {
 	command, _ := CommandFrom(ctx)
-	command.Within = 0
-	if left, ok := TimeLeft(ctx); ok { // its report is final before the outer one has to be
-		command.notBeyond(time.Now().Add(left))
-	}
+	command.Within = timeInside(ctx)
 	if command.Err != nil {
 		command.Err = &passedOn{command.Err}
 	}
@@ -29,10 +26,22 @@ func (n *nested) Shutdown(ctx context.Context) error {
 	select {
 	case <-n.inner.done:
 	case <-ctx.Done():
-		n.inner.Insist(Command{Reason: "the outer shutdown insists: " + command.Reason, By: command.By})
+		n.inner.Insist(Command{
+			Reason: "the outer shutdown insists: " + command.Reason, By: command.By, Within: timeInside(ctx),
+		})
 		<-n.inner.done
 	}
 	return n.inner.final.errorOfItsOwn()
+}
+
+// timeInside is how long an inner shutdown may take, so that its report is final
+// before the outer one has to be; 0 if nothing is said.
+func timeInside(ctx context.Context) time.Duration {
+	var command Command
+	if left, ok := TimeLeft(ctx); ok {
+		command.notBeyond(time.Now().Add(left))
+	}
+	return command.Within
 }
 
 func (n *nested) Report() *Report { return n.inner.Report() }

@@ -149,9 +149,6 @@ func (o *Orchestrator) register(c *component) error {
 	if err := o.legal(c, prev, next); err != nil {
 		return err
 	}
-	if c.withdraws && !c.graced {
-		c.grace = o.polite / 2
-	}
 	c.index = len(o.components)
 	o.index[c.id] = c
 	o.components = append(o.components, c)
@@ -211,36 +208,28 @@ func (o *Orchestrator) legal(c *component, prev, next []int) error {
 // [ErrUnknown], or [ErrShutdownBegun] once a shutdown has begun, in which the
 // component takes part.
 func (o *Orchestrator) Deregister(id ID) error {
-	c, err := o.deregister(id)
-	if err != nil {
-		return fmt.Errorf("fsm: deregister %q: %w", string(id), err)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, known := o.index[id]
+	switch {
+	case o.core.state != Running:
+		return fmt.Errorf("fsm: deregister %q: %w", string(id), ErrShutdownBegun)
+	case !known || c == o.startup: // which ends by itself
+		return fmt.Errorf("fsm: deregister %q: %w", string(id), ErrUnknown)
 	}
-	if c.runner != nil && c.runner.cancel != nil {
-		c.runner.cancel(nil)
-	}
+	o.depart(c)
 	return nil
 }
 
-func (o *Orchestrator) deregister(id ID) (*component, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.core.state != Running {
-		return nil, ErrShutdownBegun
-	}
-	c, known := o.index[id]
-	if !known || c == o.startup { // which ends by itself
-		return nil, ErrUnknown
-	}
-	o.depart(c)
-	return c, nil
-}
-
-// depart forgets a component. The caller holds mu.
+// depart forgets a component, and ends the ctx of its run. The caller holds mu.
 func (o *Orchestrator) depart(c *component) {
 	o.core.remove(c.index)
 	o.components[c.index] = nil
 	delete(o.index, c.id)
 	c.index = nobody
+	if c.runner != nil && c.runner.cancel != nil {
+		c.runner.cancel(nil)
+	}
 	if c.reporter != nil {
 		o.reporting--
 	}

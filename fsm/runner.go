@@ -13,7 +13,7 @@ import (
 // Serve makes a [Component] of what runs until it is stopped, as a server does:
 // run is called in a goroutine of its own when the component is registered, and
 // stop is its Shutdown; the component has acked when both have returned. A stop
-// that is a [Quiescer] makes it one.
+// that is a [Quiescer] makes it one; one that Serve made is refused.
 //
 // Once stop has been called an error of run is part of the ack, unless it only
 // says that it was stopped: http.ErrServerClosed, net.ErrClosed,
@@ -23,7 +23,7 @@ import (
 // comes. Returning nil before is a departure, as [Orchestrator.Deregister] is,
 // and harms nobody.
 func Serve(run func() error, stop Component) Component {
-	if run == nil || stop == nil {
+	if _, twice := stop.(*served); run == nil || stop == nil || twice {
 		return nil // for Register to refuse
 	}
 	return &served{run, stop}
@@ -50,15 +50,18 @@ type runner struct {
 	run    func(context.Context) error
 	ctx    context.Context
 	cancel context.CancelCauseFunc // stops it, if it has no stop of its own
-	ended  chan struct{}           // closed when err is set; nil if cancel stops it
-	err    error
-	over   bool // it has ended, as the orchestrator was told
+	ended  chan struct{}           // closed when failure is set; nil if cancel stops it
+	over   bool                    // it has ended, as the orchestrator was told
+
+	// What its error means, found out where other people's code may run:
+	failure error // once it was stopped; nil if it says no more than that
+	death   error // before
 }
 
 // Go registers a component that one function is: run is called in a goroutine
 // of its own, its ctx ends when its turn to stop comes, and its return is its
 // ack. What [Serve] says of errors, panics and returning nil is true of it. Its
-// ctx ends once; insisting cannot tell it more. It does not block, and a run
+// ctx ends once, with a departure too; insisting cannot tell it more. It does not block, and a run
 // whose registration is refused is never started; errors are those of
 // [Orchestrator.Register].
 func (o *Orchestrator) Go(id ID, run func(ctx context.Context) error, options ...Option) error {
@@ -86,15 +89,27 @@ func (o *Orchestrator) live(c *component) {
 		if panicked, ok := err.(*PanicError); ok {
 			o.logPanic(c, panicked)
 		}
-		r.err = err
-		m := &c.ack // of its own, if it is its run's end
-		if r.ended != nil {
-			m = new(message)
-			close(r.ended)
-		}
-		m.input, m.of, m.err = input{kind: runEnded}, c, err
-		o.tell(m)
+		r.failure, r.death = err, err
+		contain(func() error { r.judge(c.id, err); return nil }, func(error) {
+			m := &c.ack // of its own, if it is its run's end
+			if r.ended != nil {
+				m = new(message)
+				close(r.ended)
+			}
+			m.input, m.of, m.err = input{kind: runEnded}, c, err
+			o.tell(m)
+		})
 	})
+}
+
+// judge says what the run's error means. It calls the error's methods.
+func (r *runner) judge(id ID, err error) {
+	if err != nil {
+		r.death = fmt.Errorf("fsm: component %q died: %w", string(id), err)
+	}
+	if stopped(err) {
+		r.failure = nil
+	}
 }
 
 // runEnded makes of the end of a run what it means: an ack if the run was asked
@@ -106,17 +121,17 @@ func (o *Orchestrator) runEnded(m *message, now time.Time) {
 	case c.index == nobody: // deregistered before
 	case o.core.nodes[c.index].phase == running:
 		if c.runner.cancel != nil { // else the stop acks
-			m.input, m.err = input{acked, c.index}, unlessStopped(m.err)
+			m.input, m.err = input{acked, c.index}, c.runner.failure
 			m.panicked, _ = m.err.(*PanicError)
 			// A start-up that was interrupted in time may well fail of that.
 			c.bestEffort = c.bestEffort || c.startup && m.panicked == nil && !o.core.nodes[c.index].insisted
 		}
 	case o.core.nodes[c.index].phase == done: // by its stop
-	case m.err != nil && (o.core.state == Running || !stopped(m.err)):
+	case m.err != nil && (o.core.state == Running || c.runner.failure != nil):
 		c.died = now
 		m.command = &Command{
 			Reason: fmt.Sprintf("component %q died", string(c.id)), By: string(c.id),
-			Err: fmt.Errorf("fsm: component %q died: %w", string(c.id), m.err),
+			Err: c.runner.death,
 		}
 		m.kind = requested
 	case o.core.state == Running:
@@ -134,14 +149,7 @@ func (c *component) stop(ctx context.Context) error {
 	if !c.died.IsZero() { // which the request has told
 		return err
 	}
-	return errors.Join(err, unlessStopped(c.runner.err))
-}
-
-func unlessStopped(err error) error {
-	if stopped(err) {
-		return nil
-	}
-	return err
+	return errors.Join(err, c.runner.failure)
 }
 
 // stoppedTexts are of errors that mean no more than that somebody was stopped.

@@ -191,8 +191,9 @@ func (o *Orchestrator) quiesceAll(now time.Time) {
 		return
 	}
 	d := o.clock.polite.Sub(o.began) / 10
-	o.quiescing = newGroup(o.base, now.Add(d))
-	o.after(d, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
+	o.clock.quiesce = now.Add(d)
+	o.quiescing = newGroup(o.base, o.clock.quiesce)
+	o.clock.timers[4] = time.AfterFunc(d, func() { o.tell(&message{input: input{kind: quiesceOver}, err: ErrQuiesceLate}) })
 	for _, c := range o.components {
 		if c.quiescer != nil {
 			go o.run(c, &componentContext{Context: o.quiescing.ctx, labels: c.labels, shared: o.quiescing}, quiesceEnded)
@@ -288,9 +289,13 @@ func (o *Orchestrator) start(c *component, cause int, now time.Time) {
 	}
 	shared := o.group()
 	c.ctx = componentContext{Context: shared.ctx, labels: c.labels, shared: shared}
-	if limit := now.Add(c.grace); c.grace > 0 && limit.Before(*shared.until.Load()) {
-		c.ctx.Context, c.cancel = context.WithCancelCause(shared.ctx)
-		c.ctx.limit = limit
+	if c.withdraws && !c.graced {
+		c.grace = o.clock.polite.Sub(o.began) / 2
+	}
+	// The one that is set here can become the nearer limit later: see hasten.
+	if limit := now.Add(c.grace); c.grace > 0 && (!c.graced || limit.Before(*shared.until.Load())) {
+		c.ctx.own = newGroup(shared.ctx, limit)
+		c.ctx.Context = c.ctx.own.ctx
 		o.after(c.grace, func() { o.tell(&message{input: input{graceOver, c.index}}) })
 	}
 	if c.runner != nil && c.runner.cancel != nil {
@@ -314,9 +319,7 @@ func (o *Orchestrator) group() *group {
 // insist tells a component that its time is over, and after its own Grace when
 // those ordered after it stop waiting.
 func (o *Orchestrator) insist(c *component, over inputKind) {
-	if c.cancel != nil {
-		c.cancel(ErrInsist)
-	}
+	c.ctx.own.insist()
 	if over == graceOver {
 		o.after(lastCallAfter(c.grace), func() { o.tell(&message{input: input{graceLastCall, c.index}}) })
 	}

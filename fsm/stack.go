@@ -20,6 +20,9 @@ const (
 	fewGoroutines = 4000
 	// forcePatience is what a force waits for a profile: somebody waits for it.
 	forcePatience = 50 * time.Millisecond
+	// reportPatience is what those that are shutdowns of their own have to say how
+	// they stand; they must not block, and one that does must hide nobody's stack.
+	reportPatience = 20 * time.Millisecond
 )
 
 // snapshot is how those stand that run: their stacks, and the reports of those
@@ -49,26 +52,42 @@ func (o *Orchestrator) takeSample(withStacks bool) *snapshot {
 // innerReports asks those that are shutdowns of their own. It must not hold mu,
 // because what it calls is not ours.
 func (o *Orchestrator) innerReports() map[ID]*Report {
-	var inner map[ID]*Report
-	for id, reporter := range o.reporters() {
-		if inner == nil {
-			inner = map[ID]*Report{}
+	asked := o.reporters()
+	if len(asked) == 0 {
+		return nil
+	}
+	type answer struct {
+		id     ID
+		report *Report
+	}
+	answers := make(chan answer, len(asked))
+	for _, c := range asked {
+		a := answer{id: c.id}
+		go contain(func() error { a.report = c.reporter.Report(); return nil }, func(error) { answers <- a })
+	}
+	inner := map[ID]*Report{}
+	patience := time.NewTimer(reportPatience)
+	defer patience.Stop()
+	for range asked {
+		select {
+		case a := <-answers:
+			inner[a.id] = a.report
+		case <-patience.C:
+			return inner
 		}
-		contain(func() error { inner[id] = reporter.Report(); return nil }, func(error) {}) // or there is none
 	}
 	return inner
 }
 
-func (o *Orchestrator) reporters() map[ID]interface{ Report() *Report } {
+func (o *Orchestrator) reporters() (found []*component) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.reporting == 0 {
 		return nil
 	}
-	found := map[ID]interface{ Report() *Report }{}
 	for i, c := range o.components {
 		if c != nil && c.reporter != nil && o.core.nodes[i].phase == running {
-			found[c.id] = c.reporter
+			found = append(found, c)
 		}
 	}
 	return found

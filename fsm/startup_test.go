@@ -208,3 +208,23 @@ func TestMainRefusesBadInput(t *testing.T) {
 		t.Error(logged)
 	}
 }
+
+// What start has started may go on with its ctx, which ends with the shutdown
+// whether start is back or not.
+func TestStartUpsCtxOutlivesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, _ := orchestrator(t, Config{})
+		var told error
+		go o.main(func(ctx context.Context, _ *Orchestrator) error {
+			go func() { <-ctx.Done(); told = context.Cause(ctx) }()
+			return nil
+		})
+		if synctest.Wait(); told != nil {
+			t.Errorf("told %v before the shutdown", told)
+		}
+		shutdown(t, o)
+		if synctest.Wait(); !errors.Is(told, ErrShutdownBegun) {
+			t.Errorf("told %v", told)
+		}
+	})
+}
