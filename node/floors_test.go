@@ -19,6 +19,7 @@ const module = "github.com/farewell-node/farewell/"
 // may not be imported, and a package that is not listed may not exist.
 var floors = map[string][]string{
 	"fsm":               {},
+	"fsm/fsmhttp":       {"fsm"},
 	"fsm/fsmtest":       {"fsm"},
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
@@ -34,6 +35,7 @@ var floors = map[string][]string{
 // it costs an importer little.
 var fromOutside = map[string][]string{
 	"fsm":         {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
+	"fsm/fsmhttp": {"go.uber.org/goleak"},
 	"fsm/fsmtest": {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
 }
 
