@@ -19,6 +19,7 @@ const module = "github.com/farewell-node/farewell/"
 // may not be imported, and a package that is not listed may not exist.
 var floors = map[string][]string{
 	"fsm":               {},
+	"fsm/fsmhttp":       {"fsm"},
 	"fsm/fsmtest":       {"fsm"},
 	"fsm/systemd":       {"fsm"},
 	"fsm/fsmotel":       {"fsm"}, // a module of its own
@@ -37,6 +38,7 @@ var floors = map[string][]string{
 // it costs an importer little.
 var fromOutside = map[string][]string{
 	"fsm":         {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
+	"fsm/fsmhttp": {"go.uber.org/goleak"},
 	"fsm/fsmtest": {"github.com/looplab/fsm", "golang.org/x/sync/errgroup", "go.uber.org/goleak"},
 	"fsm/systemd": {
 		"github.com/coreos/go-systemd/v22/daemon", "github.com/coreos/go-systemd/v22/dbus", "go.uber.org/goleak",
