@@ -5,7 +5,10 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    = 20s
 
-.PHONY: help run build test soak lint fuzz docs bench compiler
+# MODULES are the nested ones: what they need is no business of the root's users.
+MODULES = docs/compare
+
+.PHONY: help run build test soak lint fuzz docs bench compare compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +22,7 @@ build: ## build the command, bin/farewell
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
+	@for module in $(MODULES); do (set -x; go -C $$module test -race -timeout 10m ./...) || exit 1; done
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
@@ -31,6 +35,7 @@ lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticch
 	GOOS=windows go vet ./fsm/...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
+	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
 
 fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
@@ -46,6 +51,9 @@ docs: ## draw the diagrams from the table and take the page's pictures (needs Gr
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
 	$(BENCHSTAT) bench.out
+
+compare: ## measure this project beside its peers, and print the tables of docs/compare (5 minutes; of a calm machine)
+	@go -C docs/compare run .
 
 # need installs a Debian package if its command is missing.
 need = { command -v $(1) >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2); }; }
