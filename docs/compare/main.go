@@ -28,6 +28,7 @@ type settings struct {
 	faults                   faultSettings
 	orders, overheads, hangs int   // trials
 	overheadSizes            []int // components
+	leave                    leaveSettings
 }
 
 // full is what the README's tables are measured with.
@@ -35,6 +36,7 @@ var full = settings{
 	faults: faultSettings{trials: 3, atOnce: 6, slack: 500 * time.Millisecond, patience: time.Second},
 	orders: 15, overheads: 9, hangs: 3,
 	overheadSizes: []int{1000, 10_000},
+	leave:         leaveSettings{sizes: []int{4, 19, 49}, trials: 5, patience: 10 * time.Second},
 }
 
 // section is a part that can be measured alone.
@@ -47,6 +49,7 @@ var sections = []section{
 	{"faults", func(ctx context.Context, s settings) ([]*table, error) { return faultTables(ctx, s.faults) }},
 	{"stop", stopTables},
 	{"lines", linesTables},
+	{"leave", leaveTables},
 }
 
 func sectionNames() (names []string) {
