@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,14 +15,40 @@ import (
 	"github.com/grafana/dskit/signals"
 )
 
+// startDskit has units that know no order managed without modules.
 func startDskit(units []Unit, deadline time.Duration) (func() error, error) {
+	var list []services.Service
+	byName := map[string]services.Service{}
+	ordered := false
+	for _, u := range units {
+		byName[u.ID] = unitService(u, deadline)
+		list = append(list, byName[u.ID])
+		ordered = ordered || len(u.After) > 0
+	}
+	manager, err := services.NewManager(list...)
+	p := &program{manager, byName}
+	if ordered {
+		p, err = orderedUnits(units, deadline)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := services.StartManagerAndAwaitHealthy(context.Background(), p.Manager); err != nil {
+		return nil, err
+	}
+	return func() error { return p.stop(deadline) }, nil
+}
+
+func unitService(u Unit, deadline time.Duration) services.Service {
+	return services.NewIdleService(nil, func(error) error { return stopNow(deadline, u.Stop) })
+}
+
+func orderedUnits(units []Unit, deadline time.Duration) (*program, error) {
 	all := modules.NewManager(log.NewNopLogger())
 	var names []string
-	for _, u := range slices.Backward(units) {
+	for _, u := range units {
 		names = append(names, u.ID)
-		all.RegisterModule(u.ID, func() (services.Service, error) {
-			return services.NewIdleService(nil, func(error) error { return stopNow(deadline, u.Stop) }), nil
-		})
+		all.RegisterModule(u.ID, func() (services.Service, error) { return unitService(u, deadline), nil })
 	}
 	for _, u := range units {
 		for _, before := range u.After {
@@ -32,14 +57,7 @@ func startDskit(units []Unit, deadline time.Duration) (func() error, error) {
 			}
 		}
 	}
-	manager, err := assemble(all, names)
-	if err != nil {
-		return nil, err
-	}
-	if err := services.StartManagerAndAwaitHealthy(context.Background(), manager.Manager); err != nil {
-		return nil, err
-	}
-	return func() error { return manager.stop(deadline) }, nil
+	return assemble(all, names)
 }
 
 // program is a manager of modules, and what they are called.

@@ -36,34 +36,16 @@ func ids(names []string) []fsm.ID {
 }
 
 func mainFSM(parts *Parts) int {
-	o, err := fsm.New(fsm.Config{Alarm: Deadline})
-	if err != nil {
-		slog.Error("not started", "error", err)
-		return 1
-	}
-	defer o.HandleSignals()()
-	go o.LogEvents(context.Background(), nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		for range o.Events(context.Background()) {
-			cancel() // the first event is the request
-		}
-	}()
-	for _, c := range parts.All() {
-		if err := c.Start(ctx); err != nil {
-			o.Request(fsm.Command{Reason: "start-up failed", Err: err})
-			break
-		}
-		if err := o.Register(fsm.ID(c.Name()), c, fsm.Before(ids(needs[c.Name()])...)); err != nil {
-			break
-		}
-		go func() {
-			if err := c.Run(); err != nil {
-				o.Request(fsm.Command{Reason: "died", By: c.Name(), Err: err})
+	return fsm.Main(fsm.Config{Alarm: Deadline}, func(ctx context.Context, o *fsm.Orchestrator) error {
+		for _, c := range parts.All() {
+			if err := c.Start(ctx); err != nil {
+				return err
 			}
-		}()
-	}
-	report, _ := o.Wait(context.Background())
-	slog.Info(report.String())
-	return report.ExitCode()
+			needed := fsm.Before(ids(needs[c.Name()])...)
+			if err := o.Register(fsm.ID(c.Name()), fsm.Serve(c.Run, c), needed); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -2,38 +2,25 @@ package service
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 
 	"github.com/farewell-node/farewell/fsm"
 )
 
 // WithFSM is the service with this project's package fsm.
 func WithFSM(env *Env) int {
-	o, err := fsm.New(fsm.Config{Alarm: Deadline})
-	if err != nil {
-		slog.Error("service", "error", err)
-		return 1
-	}
-	defer o.HandleSignals()()
-	if err := startFSM(env, o); err != nil {
-		o.Request(fsm.Command{Reason: "start-up failed", Err: err})
-	}
-	report, _ := o.Wait(context.Background())
-	slog.Info(report.Summary())
-	return report.ExitCode()
+	return fsm.Main(fsm.Config{Alarm: Deadline}, func(ctx context.Context, o *fsm.Orchestrator) error {
+		return startFSM(ctx, o, env)
+	})
 }
 
-func startFSM(env *Env, o *fsm.Orchestrator) error {
+func startFSM(ctx context.Context, o *fsm.Orchestrator, env *Env) error {
 	telemetry := env.NewTelemetry()
-	if err := o.Register("telemetry", telemetry); err != nil {
+	if err := o.Register("telemetry", telemetry, fsm.Last()); err != nil {
 		return err
 	}
-	pool, err := env.OpenPool(context.Background())
+	pool, err := env.OpenPool(ctx)
 	if err != nil {
-		return err
-	}
-	closing := fsm.Func(func(ctx context.Context) error { return closePool(ctx, pool) })
-	if err := o.Register("pool", closing, fsm.Before("telemetry")); err != nil {
 		return err
 	}
 	ready := env.NewReady()
@@ -45,25 +32,16 @@ func startFSM(env *Env, o *fsm.Orchestrator) error {
 	}
 	rpcListener, err := env.Listen("grpc")
 	if err != nil {
-		return err
+		return errors.Join(err, webListener.Close())
 	}
-	serve := func(run func() error) {
-		if err := run(); err != nil {
-			o.Request(fsm.Command{Reason: "died", Err: err})
-		}
-	}
-	go serve(func() error { return serveWeb(web, webListener) })
-	if err := o.Register("http", fsm.Func(func(ctx context.Context) error { return stopWeb(ctx, web, sockets) }), fsm.Before("pool")); err != nil {
-		return err
-	}
-	go serve(func() error { return rpc.Serve(rpcListener) })
-	if err := o.Register("grpc", fsm.Func(func(ctx context.Context) error { return stopRPC(ctx, rpc) }), fsm.Before("pool")); err != nil {
-		return err
-	}
-	draining := fsm.Func(func(ctx context.Context) error { drain(ctx, ready); return nil })
-	if err := o.Register("readiness", draining, fsm.Withdraws()); err != nil {
-		return err
-	}
-	ready.Set(true)
-	return nil
+	serveWeb := func() error { return web.Serve(webListener) }
+	serveRPC := func() error { return rpc.Serve(rpcListener) }
+	defer ready.Set(true)
+	return errors.Join(
+		o.Register("pool", fsm.Func(func(context.Context) error { pool.Close(); return nil })),
+		o.Register("http", fsm.Serve(serveWeb, web), fsm.Before("pool")),
+		o.Register("websockets", sockets, fsm.Before("pool")),
+		o.Register("grpc", fsm.Serve(serveRPC, fsm.Stopper(rpc.GracefulStop, rpc.Stop)), fsm.Before("pool")),
+		o.Register("readiness", fsm.Func(func(ctx context.Context) error { drain(ctx, ready); return nil }), fsm.Withdraws()),
+	)
 }
