@@ -3,6 +3,7 @@ module github.com/farewell-node/farewell/docs/compare
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/farewell-node/farewell v0.0.0
 	github.com/go-kit/log v0.2.1
 	github.com/go-logr/logr v1.4.4

@@ -29,14 +29,16 @@ type settings struct {
 	orders, overheads, hangs int   // trials
 	overheadSizes            []int // components
 	leave                    leaveSettings
+	gateway                  gatewaySettings
 }
 
 // full is what the README's tables are measured with.
 var full = settings{
 	faults: faultSettings{trials: 3, atOnce: 6, slack: 500 * time.Millisecond, patience: time.Second},
-	orders: 15, overheads: 9, hangs: 3,
+	orders: 9, overheads: 9, hangs: 3,
 	overheadSizes: []int{1000, 10_000},
-	leave:         leaveSettings{sizes: []int{4, 19, 49}, trials: 5, patience: 10 * time.Second},
+	leave:         leaveSettings{sizes: []int{4, 19, 49}, trials: 3, patience: 8 * time.Second},
+	gateway:       gatewaySettings{roundTrips: 500, watchers: 1000, events: 50},
 }
 
 // section is a part that can be measured alone.
@@ -50,6 +52,7 @@ var sections = []section{
 	{"stop", stopTables},
 	{"lines", linesTables},
 	{"leave", leaveTables},
+	{"gateway", gatewayTables},
 }
 
 func sectionNames() (names []string) {
