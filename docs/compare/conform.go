@@ -227,11 +227,15 @@ func linesTables(ctx context.Context, s settings) ([]*table, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	var list strings.Builder
+	for i, c := range checks {
+		fmt.Fprintf(&list, "\n%d. %s", i+1, c)
+	}
 	t := &table{
 		title: "One service, written with each",
 		head:  []string{"library", "lines", "checks passed", "what it does not do"},
 		note: "Lines of code of what starts and stops the service of [service](service): of the library's file, and of those functions in " +
-			"[byhand.go](service/byhand.go) that it uses. The checks are the same for all.",
+			"[byhand.go](service/byhand.go) that it uses. The checks, made from outside, are the same for all:\n" + list.String(),
 	}
 	for i, version := range service.Versions {
 		lines, err := lifecycleLines(version.File)
@@ -239,12 +243,12 @@ func linesTables(ctx context.Context, s settings) ([]*table, error) {
 			return nil, fmt.Errorf("lines: %s: %w", version.File, err)
 		}
 		var not []string
-		for _, c := range checks {
+		for j, c := range checks {
 			if !results[i][c] {
-				not = append(not, string(c))
+				not = append(not, fmt.Sprint(j+1))
 			}
 		}
-		t.add(version.Library, fmt.Sprint(lines), fmt.Sprintf("%d of %d", len(checks)-len(not), len(checks)), strings.Join(not, "; "))
+		t.add(version.Library, fmt.Sprint(lines), fmt.Sprintf("%d of %d", len(checks)-len(not), len(checks)), strings.Join(not, ", "))
 	}
 	return []*table{t}, nil
 }

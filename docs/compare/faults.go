@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ const (
 	others        // all other components that were up have been stopped
 	named         // the log tells the culprit from the others
 	stack         // the log shows where the culprit is
-	code          // the exit code is not 0
+	exits         // the exit code is not 0
 	questions
 )
 
@@ -41,14 +40,14 @@ const letters = "EONSX"
 
 // asked says which questions make sense for a fault, beside the first two.
 var asked = map[peers.Fault][]int{
-	peers.Hang:         {named, stack, code},
-	peers.Fail:         {named, code},
-	peers.Panic:        {named, stack, code},
+	peers.Hang:         {named, stack, exits},
+	peers.Fail:         {named, exits},
+	peers.Panic:        {named, stack, exits},
 	peers.Slow:         {},
-	peers.IgnoresCtx:   {named, stack, code},
-	peers.Goexit:       {named, stack, code},
-	peers.Dies:         {named, code},
-	peers.FailsAtStart: {named, code},
+	peers.IgnoresCtx:   {named, stack, exits},
+	peers.Goexit:       {named, stack, exits},
+	peers.Dies:         {named, exits},
+	peers.FailsAtStart: {named, exits},
 	peers.SignalAtOnce: {},
 	peers.StalledLog:   {},
 }
@@ -58,6 +57,7 @@ type verdict struct {
 	marks     [questions]mark
 	took      time.Duration // from the signal, or the fault, to the end of the process
 	killed    bool          // it had not ended long after its deadline
+	code      int           // the process exited with
 	restarted bool          // the component that died was started again, and the program went on
 	log       string
 }
@@ -111,13 +111,13 @@ func tryFault(ctx context.Context, peer peers.Peer, fault peers.Fault, s faultSe
 	limit := peers.Deadline + s.slack
 	timer := time.AfterFunc(time.Until(began.Add(limit+s.patience)), c.kill)
 	state := c.wait()
-	v := verdict{took: time.Since(began), killed: !timer.Stop(), restarted: restarted, log: c.log.String()}
-	v.judge(fault, c.happened(), state, limit)
+	v := verdict{took: time.Since(began), killed: !timer.Stop(), restarted: restarted, code: state.ExitCode(), log: c.log.String()}
+	v.judge(fault, c.happened(), limit)
 	return v, nil
 }
 
 // judge answers the questions.
-func (v *verdict) judge(fault peers.Fault, happened []string, state *os.ProcessState, limit time.Duration) {
+func (v *verdict) judge(fault peers.Fault, happened []string, limit time.Duration) {
 	say := func(is bool) mark {
 		if is {
 			return yes
@@ -135,9 +135,9 @@ func (v *verdict) judge(fault peers.Fault, happened []string, state *os.ProcessS
 			v.marks[named] = say(names(v.log))
 		case stack:
 			v.marks[stack] = say(strings.Contains(v.log, "parts.go:"))
-		case code:
+		case exits:
 			if !v.restarted { // nothing has failed then
-				v.marks[code] = say(!v.killed && state.ExitCode() != 0)
+				v.marks[exits] = say(!v.killed && v.code != 0)
 			}
 		}
 	}
@@ -147,7 +147,7 @@ func (v *verdict) judge(fault peers.Fault, happened []string, state *os.ProcessS
 // culprit too, if its fault is none of its own stopping.
 func othersStopped(fault peers.Fault, happened []string) bool {
 	for _, name := range peers.Names {
-		if name == peers.Culprit && fault != peers.Slow && fault != peers.StalledLog {
+		if name == peers.Culprit && fault != peers.Slow && fault != peers.StalledLog && fault != peers.None {
 			continue
 		}
 		if slices.Contains(happened, "up "+name) && !slices.Contains(happened, "stopped "+name) {
@@ -274,7 +274,8 @@ deadline is %v. **E** the process ends by it (%v later at the latest), **O** the
 **N** the log names the culprit, **S** and shows its stack, **X** the exit code is not 0. A dash: no. A dot: there is nothing to ask.
 A small letter: not in each of the %d trials. R: the component was started again, and the program went on until a signal came.`
 
-func faultTables(ctx context.Context, s faultSettings) ([]*table, error) {
+func faultTables(ctx context.Context, all settings) ([]*table, error) {
+	s := all.faults
 	verdicts, err := tryFaults(ctx, peers.All, s)
 	if err != nil {
 		return nil, err

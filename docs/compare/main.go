@@ -3,21 +3,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
 	runChild()
 	only := flag.String("only", "", "the sections to measure, with commas between them (all if empty): "+strings.Join(sectionNames(), ", "))
+	update := flag.Bool("update", false, "write the tables to README.md too")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, full, *only); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, full, *only, *update); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
@@ -48,7 +54,7 @@ type section struct {
 }
 
 var sections = []section{
-	{"faults", func(ctx context.Context, s settings) ([]*table, error) { return faultTables(ctx, s.faults) }},
+	{"faults", faultTables},
 	{"stop", stopTables},
 	{"lines", linesTables},
 	{"leave", leaveTables},
@@ -62,34 +68,36 @@ func sectionNames() (names []string) {
 	return names
 }
 
-func stopTables(_ context.Context, s settings) ([]*table, error) {
-	orders, err := orderTable(s.orders)
-	if err != nil {
-		return nil, err
+// run measures the sections named and prints their tables. It writes them to the
+// README only when all is measured.
+func run(ctx context.Context, s settings, only string, update bool) error {
+	if update && only != "" {
+		return fmt.Errorf("-update needs all sections")
 	}
-	overhead, err := overheadTable(s.overheadSizes, s.overheads)
-	if err != nil {
-		return nil, err
+	var all bytes.Buffer
+	if err := measure(ctx, io.MultiWriter(os.Stdout, &all), s, only); err != nil || !update {
+		return err
 	}
-	hang, err := hangTable(s.hangs)
-	if err != nil {
-		return nil, err
-	}
-	return []*table{orders, overhead, hang}, nil
+	return updateReadme("README.md", all.Bytes())
 }
 
-// run measures the sections named and prints their tables.
-func run(ctx context.Context, w io.Writer, s settings, only string) error {
+func measure(ctx context.Context, w io.Writer, s settings, only string) error {
 	wanted := sectionNames()
 	if only != "" {
 		wanted = strings.Split(only, ",")
 	}
 	for _, name := range wanted {
-		i := slices.IndexFunc(sections, func(s section) bool { return s.name == name })
-		if i < 0 {
+		if !slices.Contains(sectionNames(), name) {
 			return fmt.Errorf("there is no section %q, only %q", name, sectionNames())
 		}
-		tables, err := sections[i].measure(ctx, s)
+	}
+	began := time.Now()
+	writeMachine(w)
+	for _, section := range sections {
+		if !slices.Contains(wanted, section.name) {
+			continue
+		}
+		tables, err := section.measure(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -97,5 +105,6 @@ func run(ctx context.Context, w io.Writer, s settings, only string) error {
 			t.write(w)
 		}
 	}
-	return nil
+	_, err := fmt.Fprintf(w, "All of it took %v; load average at the end: %s.\n", time.Since(began).Round(time.Second), loadAverage())
+	return err
 }

@@ -12,6 +12,22 @@ import (
 	"github.com/farewell-node/farewell/docs/compare/peers"
 )
 
+func stopTables(_ context.Context, s settings) ([]*table, error) {
+	orders, err := orderTable(s.orders)
+	if err != nil {
+		return nil, err
+	}
+	overhead, err := overheadTable(s.overheadSizes, s.overheads)
+	if err != nil {
+		return nil, err
+	}
+	hang, err := hangTable(s.hangs)
+	if err != nil {
+		return nil, err
+	}
+	return []*table{orders, overhead, hang}, nil
+}
+
 // shape is a set of components with an order.
 type shape struct {
 	name     string
@@ -154,11 +170,9 @@ func orderTable(trials int) (*table, error) {
 func overheadTable(sizes []int, trials int) (*table, error) {
 	t := &table{
 		title: "Stop: overhead", head: []string{"library"},
-		note: fmt.Sprintf("Components that return at once: microseconds for each, medians of %d; set-up is not timed. Half of them "+
-			"is told to stop after the other half where the library can be told.", trials),
+		note: fmt.Sprintf("Independent components that return at once: milliseconds for all, in brackets microseconds for each, medians of "+
+			"%d. Set-up is not timed.", trials),
 	}
-	t.note = fmt.Sprintf("Independent components that return at once: milliseconds for all, and microseconds for each, medians of %d. "+
-		"Set-up is not timed.", trials)
 	took := map[string][][]time.Duration{}
 	for i, n := range sizes {
 		t.head = append(t.head, fmt.Sprint(n))

@@ -22,9 +22,9 @@ import (
 
 // What every version keeps to.
 const (
-	Deadline = 2 * time.Second        // from the signal to the end of the process
-	Drain    = 200 * time.Millisecond // from not ready to the listeners closed: for load balancers to notice
-	WorkTime = 300 * time.Millisecond // of a request
+	Deadline = 3 * time.Second        // from the signal to the end of the process
+	Drain    = 500 * time.Millisecond // from not ready to the listeners closed: for load balancers to notice
+	WorkTime = time.Second            // of a request: longer than the drain
 )
 
 // What can be wrong with the service's surroundings.
