@@ -61,7 +61,7 @@ func stopRPC(ctx context.Context, server *grpc.Server) error {
 // closePool waits for the pool until ctx ends, or so long that there is time left
 // for what comes after.
 func closePool(ctx context.Context, pool *Pool) error {
-	ctx, cancel := context.WithTimeout(ctx, Deadline*8/10)
+	ctx, cancel := context.WithTimeout(ctx, Deadline*6/10)
 	defer cancel()
 	closed := make(chan struct{})
 	go func() { pool.Close(); close(closed) }()
