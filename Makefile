@@ -9,9 +9,9 @@ FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
-MODULES = fsm/fsmotel docs/kubernetes
+MODULES = fsm/fsmotel docs/kubernetes docs/compare
 
-.PHONY: help run build cross test soak lint fuzz docs bench release release-check compiler
+.PHONY: help run build cross test soak lint fuzz docs bench compare release release-check compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ release-check: ## build a release twice, from two clones, and compare
 	RELEASE_CACHE="$$dir/cache" $(MAKE) -s -C "$$dir/b/deeper" release RELEASES=linux/amd64; \
 	cmp "$$dir/a/bin/release/SHA256SUMS" "$$dir/b/deeper/bin/release/SHA256SUMS" && \
 	echo "two builds of this commit are the same, byte for byte"
+
+compare: ## measure this project beside its peers, and print the tables of docs/compare (5 minutes; of a calm machine)
+	@go -C docs/compare run .
 
 # need installs a Debian package if its command is missing.
 need = { command -v $(1) >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $(2); }; }

@@ -111,14 +111,22 @@ func roomOf(dir string) string {
 	return room
 }
 
-// goFiles lists every Go file of the module, tests and other systems' included.
+// goFiles lists every Go file of the module, tests and other systems' included. What lies in a module of its own is no
+// part of it.
 func goFiles(t *testing.T) (files []string) {
 	t.Helper()
-	err := fs.WalkDir(os.DirFS(".."), ".", func(name string, _ fs.DirEntry, err error) error {
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if _, nested := fs.Stat(root, path.Join(name, "go.mod")); entry.IsDir() && name != "." && nested == nil {
+			return fs.SkipDir
+		}
 		if strings.HasSuffix(name, ".go") {
 			files = append(files, name)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
