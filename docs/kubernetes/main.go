@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/fsmhttp"
 )
 
 func main() {
@@ -39,28 +40,10 @@ func start(_ context.Context, o *fsm.Orchestrator) error {
 		return err
 	}
 	server := &http.Server{Handler: routes(o), ReadHeaderTimeout: 10 * time.Second}
-	serve := func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	}
 	return errors.Join(
-		o.Register("http", fsm.Serve(serve, server)),
-		o.Register("drain", goOn(drain), fsm.Before("http")),
+		o.Register("http", fsmhttp.Serve(server, listener)),
+		fsmhttp.Drain(o, "drain", drain),
 	)
-}
-
-// goOn is a pause, in which the service serves as before: endpoints, proxies and
-// load balancers need some seconds to see that it is not ready any more.
-func goOn(pause time.Duration) fsm.Func {
-	return func(ctx context.Context) error {
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done(): // time is up: better drained badly than not at all
-		}
-		return nil
-	}
 }
 
 func routes(o *fsm.Orchestrator) http.Handler {
@@ -73,11 +56,7 @@ func routes(o *fsm.Orchestrator) http.Handler {
 		case <-r.Context().Done():
 		}
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !o.Ready() { // from the first moment of the request on
-			http.Error(w, "leaving, or not up yet", http.StatusServiceUnavailable)
-		}
-	})
+	mux.Handle("GET /readyz", fsmhttp.Readiness(o)) // 503 from the first moment of the request on
 	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
 	return mux
 }
