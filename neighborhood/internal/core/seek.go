@@ -129,6 +129,7 @@ func (c *Core) found(t *sought, reached bool) {
 		t.known, t.left, t.failed = true, false, false
 		return
 	}
+	clear(c.passed) // who had no room may have some now
 	if lasted > longestRetry {
 		t.backoff.Reset()
 	}

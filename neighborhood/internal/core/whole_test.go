@@ -83,6 +83,25 @@ func TestAConfiguredNeighborOutOfReachIsDialedAgain(t *testing.T) {
 	}
 }
 
+// Whom a Pass led to before may have room when others have left: the minute in which it is not tried again begins anew.
+func TestAPassIsFollowedAgainWhenSomebodyIsLost(t *testing.T) {
+	a, b := newActor(1), newActor(2)
+	s := passedOn(t, a, b)
+	s.after(2 * time.Second)
+	s.step(PeerDown{Peer: b.key()})
+	for range 50 {
+		if s.core.outstanding[a.key()] != nil {
+			break
+		}
+		s.after(100 * time.Millisecond)
+	}
+	s.step(PeerUp{Peer: a.key()})
+	s.says(a, wire.Pass, b.shown(b.lists(a.key())))
+	if s.dials(b) == 0 {
+		t.Errorf("dialed %v, want the one that the Pass names", s.dialed)
+	}
+}
+
 func TestAMapThatComesIntoPartsIsNotedOnce(t *testing.T) {
 	a, b := newActor(1), newActor(2)
 	s := passedOn(t, a, b)
