@@ -88,6 +88,7 @@ func TestAPassIsFollowedAgainWhenSomebodyIsLost(t *testing.T) {
 	a, b := newActor(1), newActor(2)
 	s := passedOn(t, a, b)
 	s.after(2 * time.Second)
+	s.tells(b, b.lists()) // so that it is not dialed because it is remembered
 	s.step(PeerDown{Peer: b.key()})
 	for range 50 {
 		if s.core.outstanding[a.key()] != nil {
