@@ -263,7 +263,6 @@ func (t *tracker) shutdown(ctx context.Context) error {
 		return nil
 	}
 	defer close(t.done)
-	defer t.release(nil)
 	t.shutdownServer(ctx)
 	if ctx.Err() == nil && t.wait(ctx) {
 		return nil
@@ -317,7 +316,11 @@ func (t *tracker) busy() string {
 
 // cutAll ends the contexts of all requests, and then closes every connection.
 func (t *tracker) cutAll(why error) {
-	t.release(why)
+	t.mu.Lock()
+	for _, cancel := range t.cancels {
+		cancel(why)
+	}
+	t.mu.Unlock()
 	t.open.Range(func(_, k any) bool {
 		k.(*connection).cut()
 		return true
@@ -328,13 +331,4 @@ func (t *tracker) cutAll(why error) {
 	}
 	t.mu.Unlock()
 	_ = t.server.Close() // what it says of listeners is known
-}
-
-// release ends the contexts of all requests.
-func (t *tracker) release(why error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, cancel := range t.cancels {
-		cancel(why)
-	}
 }
