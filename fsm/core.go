@@ -304,10 +304,7 @@ func (c *core) held(who int) bool {
 // startingUp reports whether who has to wait for start-up.
 func (c *core) startingUp(who int) bool {
 	s := c.graph.startup
-	if s == nobody || s == who {
-		return false
-	}
-	return c.nodes[s].phase != done
+	return s != nobody && s != who && c.nodes[s].phase != done
 }
 
 func (c *core) quiesced(who int) {
@@ -405,15 +402,6 @@ func (c *core) insistUponAll() {
 	for i := range c.nodes {
 		c.insist(i)
 	}
-}
-
-func (c *core) running() (begun []int) {
-	for i := range c.nodes {
-		if c.nodes[i].phase == running {
-			begun = append(begun, i)
-		}
-	}
-	return begun
 }
 
 // outstanding lists whom who would still wait for, for the report: start-up,

@@ -182,10 +182,7 @@ func (r *Report) logWaiting(ctx context.Context, logger *slog.Logger) {
 		return
 	}
 	const most = 8
-	var names []string
-	for _, id := range r.Outstanding() {
-		names = append(names, plain(string(id)))
-	}
+	names := plainIDs(r.Outstanding())
 	text := strings.Join(names[:min(most, len(names))], ", ")
 	if more := len(names) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)

@@ -65,7 +65,6 @@ type Orchestrator struct {
 	index      map[ID]*component
 	components []*component // by index; nil where one has departed
 	startup    *component   // while it goes on
-	reporting  int          // components that have a report of their own
 	requests   []*Command
 	force      *Command
 	began      time.Time
@@ -156,9 +155,6 @@ func (o *Orchestrator) register(c *component) error {
 	if c.startup {
 		o.startup, o.core.graph.startup = c, c.index
 	}
-	if c.reporter != nil {
-		o.reporting++
-	}
 	if c.runner != nil {
 		go o.live(c)
 	}
@@ -229,9 +225,6 @@ func (o *Orchestrator) depart(c *component) {
 	c.index = nobody
 	if c.runner != nil && c.runner.cancel != nil {
 		c.runner.cancel(nil)
-	}
-	if c.reporter != nil {
-		o.reporting--
 	}
 	if c == o.startup {
 		o.startup = nil
@@ -380,6 +373,6 @@ func (o *Orchestrator) Report() *Report {
 	if o.final != nil {
 		return o.final
 	}
-	o.keepInner(inner)
+	o.keep(&snapshot{inner: inner})
 	return o.report(time.Now())
 }

@@ -212,9 +212,11 @@ func (r *Report) requestErrs() (errs []error) {
 
 // Outstanding lists those that are shutting down and have not acked: whom the
 // shutdown waits for.
-func (r *Report) Outstanding() (ids []ID) {
+func (r *Report) Outstanding() []ID { return r.those(OutcomeStopping, OutcomeHung) }
+
+func (r *Report) those(outcomes ...Outcome) (ids []ID) {
 	for _, l := range r.Components {
-		if l.Outcome == OutcomeStopping || l.Outcome == OutcomeHung {
+		if slices.Contains(outcomes, l.Outcome) {
 			ids = append(ids, l.ID)
 		}
 	}
@@ -277,12 +279,7 @@ func (r *Report) standing() string {
 func (r *Report) Summary() string {
 	var counts []string
 	for u := range Outcome(len(outcomeNames)) {
-		var ids []string
-		for _, l := range r.Components {
-			if l.Outcome == u {
-				ids = append(ids, plain(string(l.ID)))
-			}
-		}
+		ids := plainIDs(r.those(u))
 		switch {
 		case len(ids) == 0:
 		case u == OutcomeAcked:
@@ -335,10 +332,7 @@ func (r *Report) String() string {
 }
 
 func (l *ComponentReport) waitedOn() string {
-	var names []string
-	for _, id := range l.WaitedOn {
-		names = append(names, plain(string(id)))
-	}
+	names := plainIDs(l.WaitedOn)
 	if slices.Contains(l.WaitedOn, l.ID) {
 		names = []string{"own Quiesce"}
 	}
@@ -347,19 +341,16 @@ func (l *ComponentReport) waitedOn() string {
 
 func (l *ComponentReport) remarks() string {
 	var remarks []string
-	for _, r := range []struct {
-		so   bool
-		text string
-	}{
-		{!l.Died.IsZero(), "died while running"}, {l.Insisted, "insisted upon"}, {l.BestEffort, "best effort"},
-	} {
-		if r.so {
-			remarks = append(remarks, r.text)
+	say := func(so bool, text string) {
+		if so {
+			remarks = append(remarks, text)
 		}
 	}
-	if text := plain(errorText(errors.Join(l.QuiesceErr, l.Err))); text != "" {
-		remarks = append(remarks, text)
-	}
+	say(!l.Died.IsZero(), "died while running")
+	say(l.Insisted, "insisted upon")
+	say(l.BestEffort, "best effort")
+	text := plain(errorText(errors.Join(l.QuiesceErr, l.Err)))
+	say(text != "", text)
 	return cmp.Or(strings.Join(remarks, "; "), "-")
 }
 
@@ -372,6 +363,13 @@ func plain(text string) string {
 		}
 		return r
 	}, text)
+}
+
+func plainIDs(ids []ID) (names []string) {
+	for _, id := range ids {
+		names = append(names, plain(string(id)))
+	}
+	return names
 }
 
 func said(text string) string { return cmp.Or(plain(text), "(not said)") }

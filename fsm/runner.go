@@ -89,24 +89,24 @@ func (o *Orchestrator) live(c *component) {
 		if panicked, ok := err.(*PanicError); ok {
 			o.logPanic(c, panicked)
 		}
-		r.failure, r.death = err, err
-		contain(func() error { r.judge(c.id, err); return nil }, func(error) {
-			m := &c.ack // of its own, if it is its run's end
-			if r.ended != nil {
-				m = new(message)
-				close(r.ended)
-			}
-			m.input, m.of, m.err = input{kind: runEnded}, c, err
-			o.tell(m)
-		})
+		if err != nil {
+			r.judge(c.id, err)
+		}
+		m := &c.ack // of its own, if it is its run's end
+		if r.ended != nil {
+			m = new(message)
+			close(r.ended)
+		}
+		m.input, m.of, m.err = input{kind: runEnded}, c, err
+		o.tell(m)
 	})
 }
 
-// judge says what the run's error means. It calls the error's methods.
+// judge says what the run's error means. It calls the error's methods, which may
+// panic.
 func (r *runner) judge(id ID, err error) {
-	if err != nil {
-		r.death = fmt.Errorf("fsm: component %q died: %w", string(id), err)
-	}
+	r.death, r.failure = fmt.Errorf("fsm: component %q died: %w", string(id), err), err
+	defer func() { _ = recover() }()
 	if stopped(err) {
 		r.failure = nil
 	}

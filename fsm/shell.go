@@ -34,28 +34,21 @@ func (o *Orchestrator) deliver() {
 	o.mu.Unlock()
 	if lines != nil {
 		go func() {
-			for _, l := range lines {
-				o.logger.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
+			for _, log := range lines {
+				log()
 			}
 		}()
 	}
 }
 
-// logLine is what is logged and is no event.
-type logLine struct {
-	level slog.Level
-	text  string
-	attrs []slog.Attr
-}
-
 // drain returns what is to be logged. The caller holds mu.
-func (o *Orchestrator) drain() (lines []logLine) {
+func (o *Orchestrator) drain() (lines []func()) {
 	for m := o.inbox.take(); m != nil; m = o.inbox.take() {
 		for now := time.Now(); m != nil; m = m.next {
 			if m.kind == runEnded {
 				o.runEnded(m, now)
 			}
-			if line, ok := o.untold(m); ok {
+			if line := o.untold(m); line != nil {
 				lines = append(lines, line)
 			}
 			if o.final == nil {
@@ -66,23 +59,24 @@ func (o *Orchestrator) drain() (lines []logLine) {
 	return lines
 }
 
-// untold makes the line of what no event and no report will tell in time.
-func (o *Orchestrator) untold(m *message) (l logLine, ok bool) {
+// untold returns what logs that which no event and no report will tell in time.
+func (o *Orchestrator) untold(m *message) func() {
+	command, err := m.command, m.err
 	switch {
 	case m.of != nil && m.kind == requested:
-		return logLine{slog.LevelError, "fsm: component died", []slog.Attr{idAttr(m.of.id), errorAttr(m.err)}}, true
-	case m.kind == requested && m.command.Err != nil && o.core.state != Running:
-		return logLine{slog.LevelError, "fsm: a request with an error joins the shutdown", []slog.Attr{
-			slog.String("reason", m.command.Reason), slog.String("by", m.command.By), errorAttr(m.command.Err),
-		}}, true
+		return func() { o.logger.Error("fsm: component died", "id", string(m.of.id), "error", err) }
+	case m.kind == requested && command.Err != nil && o.core.state != Running:
+		return func() {
+			o.logger.Error("fsm: a request with an error joins the shutdown",
+				"reason", command.Reason, "by", command.By, "error", command.Err)
+		}
 	case o.final != nil && (m.kind == acked || m.kind == quiesceEnded):
-		id := o.components[m.who].id
-		return logLine{slog.LevelWarn, "fsm: component returned after the end", []slog.Attr{idAttr(id), errorAttr(m.err)}}, true
+		id := string(o.components[m.who].id)
+		return func() { o.logger.Warn("fsm: component returned after the end", "id", id, "error", err) }
 	}
-	return logLine{}, false
+	return nil
 }
 
-func idAttr(id ID) slog.Attr        { return slog.String("id", string(id)) }
 func errorAttr(err error) slog.Attr { return slog.Any("error", err) }
 
 // feed gives the core one input and carries out what it emits.

@@ -2,8 +2,10 @@ package fsm
 
 import (
 	"bytes"
+	"cmp"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +37,7 @@ type snapshot struct {
 
 func (o *Orchestrator) takeSample(withStacks bool) *snapshot {
 	o.mu.Lock()
-	anybody := o.final == nil && len(o.core.running()) > 0
+	anybody := o.final == nil && slices.ContainsFunc(o.core.nodes, func(n node) bool { return n.phase == running })
 	o.mu.Unlock()
 	if !anybody {
 		return nil
@@ -82,9 +84,6 @@ func (o *Orchestrator) innerReports() map[ID]*Report {
 func (o *Orchestrator) reporters() (found []*component) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.reporting == 0 {
-		return nil
-	}
 	for i, c := range o.components {
 		if c != nil && c.reporter != nil && o.core.nodes[i].phase == running {
 			found = append(found, c)
@@ -95,18 +94,9 @@ func (o *Orchestrator) reporters() (found []*component) {
 
 // keep keeps what was sampled of those that still run. The caller holds mu.
 func (o *Orchestrator) keep(s *snapshot) {
-	for id, stack := range s.stacks {
-		if c, ok := o.index[ID(id)]; ok && o.core.nodes[c.index].phase == running {
-			c.stack = stack
-		}
-	}
-	o.keepInner(s.inner)
-}
-
-func (o *Orchestrator) keepInner(inner map[ID]*Report) {
-	for id, report := range inner {
-		if c, ok := o.index[id]; ok && o.core.nodes[c.index].phase == running {
-			c.inner = report
+	for id, c := range o.index {
+		if o.core.nodes[c.index].phase == running {
+			c.stack, c.inner = cmp.Or(s.stacks[string(id)], c.stack), cmp.Or(s.inner[id], c.inner)
 		}
 	}
 }
