@@ -49,23 +49,36 @@ type sockets struct {
 	send func(text []byte) error
 }
 
+// gorillaConn takes one writer at a time, as gorilla asks for.
+type gorillaConn struct {
+	*gorilla.Conn
+	writing sync.Mutex
+}
+
+func (c *gorillaConn) write(write func() error) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return write()
+}
+
 // openGorilla serves with bare gorilla/websocket.
 func openGorilla() (*sockets, error) {
 	var mu sync.Mutex
-	var conns []*gorilla.Conn
+	var conns []*gorillaConn
 	upgrader := gorilla.Upgrader{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := upgrader.Upgrade(w, r, nil)
+		upgraded, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
+		ws := &gorillaConn{Conn: upgraded}
 		defer ws.Close()
 		mu.Lock()
 		conns = append(conns, ws)
 		mu.Unlock()
 		for {
 			kind, text, err := ws.ReadMessage()
-			if err != nil || ws.WriteMessage(kind, text) != nil {
+			if err != nil || ws.write(func() error { return ws.WriteMessage(kind, text) }) != nil {
 				return
 			}
 		}
@@ -80,7 +93,7 @@ func openGorilla() (*sockets, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, ws := range conns {
-				if err := ws.WritePreparedMessage(prepared); err != nil {
+				if err := ws.write(func() error { return ws.WritePreparedMessage(prepared) }); err != nil {
 					return err
 				}
 			}
