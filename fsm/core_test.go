@@ -216,6 +216,14 @@ func TestCoreAndEngineAgree(t *testing.T) {
 	}
 }
 
+// What TestExploration does for more components, and here with the race detector.
+func TestPromisesForTwoComponents(t *testing.T) {
+	var x explorer
+	if err := x.exploreVariants(2, 1); err != nil {
+		t.Error(err)
+	}
+}
+
 // A field that the key of a situation forgets would hide states.
 func TestKeyKnowsAllFields(t *testing.T) {
 	if n, c := reflect.TypeFor[node]().NumField(), reflect.TypeFor[core]().NumField(); n != 5 || c != 8 {
