@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -596,6 +597,22 @@ func TestNestedIsNotToBlame(t *testing.T) {
 			t.Errorf("%+v\n%s", l, r)
 		}
 	})
+}
+
+// Two that register each other at the same moment do not both have their way.
+func TestNestedInEachOther(t *testing.T) {
+	for range 300 {
+		a, _ := orchestrator(t, Config{})
+		b, _ := orchestrator(t, Config{})
+		var errs [2]error
+		var both sync.WaitGroup
+		both.Go(func() { errs[0] = a.Register("b", b.Component()) })
+		both.Go(func() { errs[1] = b.Register("a", a.Component()) })
+		both.Wait()
+		if errs[0] == nil && errs[1] == nil {
+			t.Fatal("each is inside the other")
+		}
+	}
 }
 
 // After a second a shutdown says whom it waits for, and again with back-off.

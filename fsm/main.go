@@ -27,15 +27,16 @@ const (
 // start starts the process: it registers components in the order in which it
 // starts them, and returns. An error is a shutdown with that error, of whatever
 // it had registered. A shutdown that begins meanwhile ends its ctx; everything
-// that is registered then waits until start has returned, or until last call, and
-// the report says of start, under the ID "start-up", what it says of a component
-// that [Orchestrator.Go] runs.
+// that is registered then waits until start has returned, or until last call. The
+// report then has a line for start, under the ID "start-up": an error of what was
+// interrupted is reported and does not count, a panic or coming back too late does.
 //
 // Whatever start, the components or the log do, Main returns at the latest a
 // quarter second after the alarm. A broken pipe does not end the process from
 // Main's first line on. It returns [ExitFailure] at once for a config that [New]
 // refuses, or a nil start.
 func Main(config Config, start func(ctx context.Context, o *Orchestrator) error) int {
+	keepBrokenPipes()
 	o, err := New(config)
 	if err == nil && start == nil {
 		err = fmt.Errorf("fsm: main: %w: it needs a function", ErrInvalid)

@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,7 @@ import (
 // tenant, a library with a life of its own. Its shutdown has the command and the
 // time of the outer one; whoever insists upon it insists inside; its report stands
 // in that of the outer one, and its error is the report's, less what the command
-// itself carried. An orchestrator that would be inside itself is refused with
+// itself carried. One that would be inside itself, or 32 deep, is refused with
 // [ErrCycle].
 func (o *Orchestrator) Component() Component { return &nested{o} }
 
@@ -46,17 +47,15 @@ func timeInside(ctx context.Context) time.Duration {
 
 func (n *nested) Report() *Report { return n.inner.Report() }
 
-// contains reports whether other is n's orchestrator, or inside it.
-func (n *nested) contains(other *Orchestrator) bool {
-	if n.inner == other {
+// deepest is how many orchestrators may stand inside each other.
+const deepest = 32
+
+// contains reports whether other is n's orchestrator, or inside it, or too deep.
+func (n *nested) contains(other *Orchestrator, depth int) bool {
+	if n.inner == other || depth == 0 {
 		return true
 	}
-	for _, child := range n.inner.nestedOnes() {
-		if child.contains(other) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.inner.nestedOnes(), func(child *nested) bool { return child.contains(other, depth-1) })
 }
 
 func (o *Orchestrator) nestedOnes() (children []*nested) {

@@ -3,6 +3,7 @@ package fsm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -116,16 +117,29 @@ func (o *Orchestrator) Register(id ID, shutdown Component, options ...Option) er
 func (o *Orchestrator) add(id ID, made func() (*component, error)) error {
 	c, err := made()
 	if err == nil {
-		if n, ok := c.shutdown.(*nested); ok && n.contains(o) {
-			err = ErrCycle
-		} else {
-			err = o.register(c)
-		}
+		err = o.registerOutside(c)
 	}
 	if err != nil {
 		return fmt.Errorf("fsm: register %q: %w", string(id), err)
 	}
 	return nil
+}
+
+// registerOutside registers a component that o is not itself inside of. Two
+// orchestrators that register each other at the same moment both find out after.
+func (o *Orchestrator) registerOutside(c *component) error {
+	n, ok := c.shutdown.(*nested)
+	if !ok {
+		return o.register(c)
+	}
+	if n.contains(o, deepest) {
+		return ErrCycle
+	}
+	err := o.register(c)
+	if err == nil && n.contains(o, deepest) {
+		return errors.Join(ErrCycle, o.Deregister(c.id))
+	}
+	return err
 }
 
 func (o *Orchestrator) register(c *component) error {

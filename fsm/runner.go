@@ -124,7 +124,7 @@ func (o *Orchestrator) runEnded(m *message, now time.Time) {
 			m.input, m.err = input{acked, c.index}, c.runner.failure
 			m.panicked, _ = m.err.(*PanicError)
 			// A start-up that was interrupted in time may well fail of that.
-			c.bestEffort = c.bestEffort || c.startup && m.panicked == nil && !o.core.nodes[c.index].insisted
+			c.bestEffort = c.bestEffort || c.startup && m.err != nil && m.panicked == nil && !o.core.nodes[c.index].insisted
 		}
 	case o.core.nodes[c.index].phase == done: // by its stop
 	case m.err != nil && (o.core.state == Running || c.runner.failure != nil):

@@ -67,7 +67,7 @@ func (o *Orchestrator) untold(m *message) func() {
 		return func() { o.logger.Error("fsm: component died", "id", string(m.of.id), "error", err) }
 	case m.kind == requested && command.Err != nil && o.core.state != Running:
 		return func() {
-			o.logger.Error("fsm: a request with an error joins the shutdown",
+			o.logger.Error("fsm: a request with an error comes after another",
 				"reason", command.Reason, "by", command.By, "error", command.Err)
 		}
 	case o.final != nil && (m.kind == acked || m.kind == quiesceEnded):

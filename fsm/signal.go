@@ -33,8 +33,7 @@ func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
 	for _, s := range slices.DeleteFunc(slices.Clone(signals), signal.Ignored) {
 		signal.Notify(received, s)
 	}
-	broken := make(chan os.Signal, 1) // nobody reads it: that somebody asks for SIGPIPE is enough
-	signal.Notify(broken, syscall.SIGPIPE)
+	giveBack := keepBrokenPipes()
 	stopped, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -44,8 +43,15 @@ func (o *Orchestrator) HandleSignals(signals ...os.Signal) (stop func()) {
 	return sync.OnceFunc(func() {
 		close(stopped)
 		<-ended
-		signal.Stop(broken)
+		giveBack()
 	})
+}
+
+// keepBrokenPipes keeps SIGPIPE from ending the process.
+func keepBrokenPipes() (giveBack func()) {
+	broken := make(chan os.Signal, 1) // nobody reads it: that somebody asks for the signal is enough
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 // obey is apart from os/signal so that tests can send it signals.
