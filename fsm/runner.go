@@ -17,7 +17,8 @@ import (
 //
 // Once stop has been called an error of run is part of the ack, unless it only
 // says that it was stopped: http.ErrServerClosed, net.ErrClosed,
-// grpc.ErrServerStopped, context.Canceled, or anything that wraps nothing else.
+// grpc.ErrServerStopped, context.Canceled, [ErrShutdownBegun] (a start-up that
+// passes on that it came too late to register), or anything that wraps nothing else.
 // Before that, an error or a panic is a death: it requests a shutdown, with the
 // error and the component's name; stop is called all the same when its turn
 // comes. Returning nil before is a departure, as [Orchestrator.Deregister] is,
@@ -174,7 +175,7 @@ func stopped(err error) bool {
 			return stopped(inner)
 		}
 	}
-	return errors.Is(err, context.Canceled) || err == ErrInsist || slices.Contains(stoppedTexts, errorText(err))
+	return errors.Is(err, context.Canceled) || err == ErrInsist || err == ErrShutdownBegun || slices.Contains(stoppedTexts, errorText(err))
 }
 
 // contain calls f and then, in any case, then: with f's error, or with one made
