@@ -9,7 +9,7 @@ FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
-MODULES = fsm/fsmotel docs/kubernetes docs/compare
+MODULES = fsm/fsmotel docs/kubernetes docs/compare docs/recipes
 
 .PHONY: help run build cross test soak lint fuzz docs bench compare release release-check compiler
 
@@ -35,6 +35,8 @@ test: compiler ## every test, with the race detector; the simulated networks aga
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 	@test -x /lib/systemd/systemd -a "$$(id -u)" = 0 || echo "The unit file was NOT run under systemd: that needs systemd, and root."
 	@command -v nginx >/dev/null 2>&1 || echo "The UI was NOT tested behind a proxy: there is no nginx here."
+	@command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+		echo "The recipes were NOT tested with a database: there is no PostgreSQL here."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
 	FAREWELL_SOAK=1 go test -race -count 1 -p 16 -timeout 9m -v -run '^TestSoak' \
