@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/farewell-node/farewell => ../..
 
 require (
+	github.com/cloudflare/tableflip v1.2.3
 	github.com/coder/websocket v1.8.15
 	github.com/farewell-node/farewell v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/farewell-node/farewell/docs/recipes/internal/recipetest"
+)
+
+func TestMain(m *testing.M) { recipetest.Main(m, main) }
+
+const handovers, clients = 5, 16
+
+// requests is how many are sent: RECIPE_REQUESTS, or what takes some seconds.
+func requests(t *testing.T) int64 {
+	n, err := strconv.ParseInt(os.Getenv("RECIPE_REQUESTS"), 10, 64)
+	if err != nil {
+		return 10_000
+	}
+	return n
+}
+
+func TestNoRequestFails(t *testing.T) {
+	dir := t.TempDir()
+	pidFile, logFile := filepath.Join(dir, "pid"), filepath.Join(dir, "log")
+	first := recipetest.Start(t, "-web", "127.0.0.1:0", "-pid", pidFile, "-log", logFile)
+	address := await(t, logFile, `web=(\S+)`)
+	total := requests(t)
+
+	var sent, failed atomic.Int64
+	var answered sync.Map // by whom
+	var load sync.WaitGroup
+	for range clients {
+		load.Go(func() {
+			transport := new(http.Transport)
+			defer transport.CloseIdleConnections()
+			for n := sent.Add(1); n <= total; n = sent.Add(1) {
+				pid, err := post(transport, address, n)
+				if err != nil {
+					failed.Add(1)
+					t.Errorf("request %d: %v", n, err)
+				}
+				answered.Store(pid, true)
+			}
+		})
+	}
+	pid := first.PID()
+	for i := range int64(handovers) {
+		for sent.Load() < (i+1)*total/(handovers+1) && failed.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		before := pid
+		if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		pid = awaitNext(t, pidFile, before)
+		await(t, logFile, fmt.Sprintf(`exit code 0" pid=%d`, before)) // the third handover needs the second to be over
+	}
+	load.Wait()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	await(t, logFile, fmt.Sprintf(`signal terminated.*exit code 0" pid=%d`, pid))
+	first.ExpectExit(t, 0)
+
+	processes := 0
+	answered.Range(func(any, any) bool { processes++; return true })
+	if processes != handovers+1 {
+		t.Errorf("%d processes answered", processes)
+	}
+	t.Logf("%d of %d requests failed", failed.Load(), total)
+}
+
+// post sends what no transport repeats by itself.
+func post(transport *http.Transport, address string, n int64) (pid string, err error) {
+	request, err := http.NewRequest(http.MethodPost, "http://"+address, io.NopCloser(strings.NewReader(fmt.Sprint(n))))
+	if err != nil {
+		return "", err
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", err
+	}
+	pid, echo, _ := strings.Cut(string(text), " ")
+	if response.StatusCode != http.StatusOK || echo != fmt.Sprint(n) {
+		return "", fmt.Errorf("%s: %s", response.Status, text)
+	}
+	return pid, nil
+}
+
+func await(t *testing.T, file, pattern string) string {
+	t.Helper()
+	expression := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		text, _ := os.ReadFile(file) // it is there soon
+		if found := expression.FindSubmatch(text); found != nil {
+			return string(found[len(found)-1])
+		}
+	}
+	text, _ := os.ReadFile(file)
+	t.Fatalf("%s has no %s:\n%s", file, pattern, text)
+	return ""
+}
+
+func awaitNext(t *testing.T, pidFile string, before int) (pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		text, _ := os.ReadFile(pidFile)
+		if pid, err := strconv.Atoi(string(text)); err == nil && pid != before {
+			return pid
+		}
+	}
+	t.Fatal("no process follows")
+	return 0
+}
