@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,45 +31,10 @@ func TestMain(m *testing.M) {
 	})
 }
 
-const (
-	alarm = 10 * time.Second
-	slack = time.Second // for a busy machine, beyond the quarter second that is promised
-)
+const slack = time.Second // for a busy machine, beyond the quarter second that is promised
 
 // shutTime is the longest that a process may take that has an alarm of its own.
 func shutTime(alarm time.Duration) time.Duration { return alarm + 250*time.Millisecond + slack }
-
-type running struct {
-	*recipetest.Process
-	web, rpc, admin string
-	database        string
-	collector       *shoptest.Collector
-}
-
-func begin(t *testing.T, arguments ...string) *running {
-	t.Helper()
-	s := &running{database: recipetest.Postgres(t), collector: shoptest.NewCollector(t)}
-	s.Process = startAt(t, s.database, s.collector.Address, arguments...)
-	s.web, s.rpc = s.Await(t, `web=(\S+)`), s.Await(t, `rpc=(\S+)`)
-	s.admin = s.Await(t, `admin=(\S+)`)
-	awaitReady(t, s.admin)
-	return s
-}
-
-func startAt(t *testing.T, database, collector string, more ...string) *recipetest.Process {
-	arguments := []string{
-		"-web", "127.0.0.1:0", "-rpc", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-database", database,
-		"-collector", collector, "-alarm", alarm.String(), "-drain", "300ms",
-	}
-	return recipetest.Start(t, append(arguments, more...)...)
-}
-
-func awaitReady(t *testing.T, admin string) {
-	t.Helper()
-	for code := 0; code != http.StatusOK; code, _ = get(t, "http://"+admin+"/readyz") {
-		time.Sleep(time.Millisecond)
-	}
-}
 
 func get(t *testing.T, url string) (code int, body string) {
 	t.Helper()
@@ -87,53 +51,40 @@ func get(t *testing.T, url string) (code int, body string) {
 }
 
 func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
-	s := begin(t)
-	load := shoptest.Begin(t, s.web, s.rpc, s.admin)
-	load.AwaitOrders(t, 20)
-	if _, metrics := get(t, "http://"+s.admin+"/metrics"); !strings.Contains(metrics, "\nshop_orders_total{") {
+	s := shoptest.Start(t)
+	load := s.Load(t)
+	load.AwaitOrders(t, 10)
+	if _, metrics := get(t, "http://"+s.Admin+"/metrics"); !strings.Contains(metrics, "\nshop_orders_total{") {
 		t.Errorf("Prometheus is told\n%s", metrics)
 	}
-	load.InFlight(4, 2*time.Second) // longer than the drain
-	load.AwaitOrders(t, load.Count("web")+10)
-	s.Signal(t, syscall.SIGTERM)
-	took := s.ExpectExit(t, 0)
-	load.Wait()
-
-	if took < time.Second || took > alarm {
+	took := s.Terminate(t, load)
+	if took < time.Second || took > shoptest.Alarm {
 		t.Errorf("it took %v", took)
 	}
 	s.Expect(t, `shutdown \(signal terminated\) Terminated by AllAcked after .*: 7 acked; exit code 0`)
-	for _, failure := range load.Failures() {
-		t.Error(failure)
-	}
-	if !load.SawUnready() {
-		t.Error("the load balancer was not told in time")
-	}
-	placed, stored := load.Placed(), shoptest.Orders(t, s.database)
-	if !slices.Equal(placed, stored) {
-		t.Errorf("%d orders were confirmed, %d are stored", len(placed), len(stored))
-	}
-	if told := s.collector.Orders(); told != len(placed) {
+	s.ExpectNothingLost(t, load)
+	placed := load.Placed()
+	if told := s.Collector.Orders(); told != len(placed) {
 		t.Errorf("the collector knows of %d orders, of %d", told, len(placed))
 	}
-	if spans, want := s.collector.Spans("shop.Orders/Place"), load.Count("rpc"); spans != want {
+	if spans, want := s.Collector.Spans("shop.Orders/Place"), load.Count("rpc"); spans != want {
 		t.Errorf("the collector has %d spans of calls, of %d", spans, want)
 	}
-	if spans, want := s.collector.Spans("POST /orders/{name}"), load.Count("web")+load.Count("long"); spans != want {
+	if spans, want := s.Collector.Spans("POST /orders/{name}"), load.Count("web")+load.Count("long"); spans != want {
 		t.Errorf("the collector has %d spans of the web, of %d", spans, want)
 	}
 	t.Logf("%d orders in %v", len(placed), took)
 }
 
 func TestSecondSIGTERMForces(t *testing.T) {
-	s := begin(t)
-	load := shoptest.Begin(t, s.web, s.rpc, s.admin)
+	s := shoptest.Start(t)
+	load := s.Load(t)
 	load.InFlight(1, time.Minute)
 	load.AwaitOrders(t, 5)
 	s.Signal(t, syscall.SIGTERM)
 	s.Await(t, `Started.*from=web`)
 	s.Signal(t, syscall.SIGTERM)
-	if took := s.ExpectExit(t, 128+int(syscall.SIGTERM)); took > alarm {
+	if took := s.ExpectExit(t, 128+int(syscall.SIGTERM)); took > shoptest.Alarm {
 		t.Errorf("it took %v", took)
 	}
 	s.Expect(t, `hung: web; .*exit code 143`, `component \\"web\\": hung`)
@@ -141,10 +92,10 @@ func TestSecondSIGTERMForces(t *testing.T) {
 
 func TestHungDatabaseIsNamed(t *testing.T) {
 	const alarm = 4 * time.Second
-	s := begin(t, "-alarm", alarm.String(), "-drain", "0s")
-	load := shoptest.Begin(t, s.web, s.rpc, s.admin)
+	s := shoptest.Start(t, "-alarm", alarm.String(), "-drain", "0s")
+	load := s.Load(t)
 	load.AwaitOrders(t, 5)
-	shoptest.Freeze(t, s.database)
+	shoptest.Freeze(t, s.Database)
 	s.Signal(t, syscall.SIGTERM)
 	if took := s.ExpectExit(t, 3); took < alarm/2 || took > shutTime(alarm) {
 		t.Errorf("it took %v", took)
@@ -154,18 +105,16 @@ func TestHungDatabaseIsNamed(t *testing.T) {
 }
 
 func TestListenerThatDiesEndsTheProcess(t *testing.T) {
-	s := begin(t)
-	load := shoptest.Begin(t, s.web, s.rpc, s.admin)
+	s := shoptest.Start(t)
+	load := s.Load(t)
 	load.AwaitOrders(t, 5)
 	s.Signal(t, syscall.SIGUSR1)
-	if took := s.ExpectExit(t, 1); took > alarm {
+	if took := s.ExpectExit(t, 1); took > shoptest.Alarm {
 		t.Errorf("it took %v", took)
 	}
 	load.Wait()
 	s.Expect(t, `component \\"rpc\\" died: .*use of closed network connection`, `exit code 1`)
-	if placed, stored := load.Placed(), shoptest.Orders(t, s.database); !slices.Equal(placed, stored) {
-		t.Errorf("%d orders were confirmed, %d are stored", len(placed), len(stored))
-	}
+	s.ExpectStored(t, load)
 }
 
 func TestStartUpThatFailsHalfWay(t *testing.T) {
@@ -175,9 +124,9 @@ func TestStartUpThatFailsHalfWay(t *testing.T) {
 	}
 	defer taken.Close()
 	begun := time.Now()
-	p := startAt(t, recipetest.Postgres(t), shoptest.NewCollector(t).Address, "-rpc", taken.Addr().String())
+	p := shoptest.StartAt(t, recipetest.Postgres(t), shoptest.NewCollector(t).Address, "-rpc", taken.Addr().String())
 	p.ExpectExit(t, 1)
-	if took := time.Since(begun); took > shutTime(alarm) {
+	if took := time.Since(begun); took > shutTime(shoptest.Alarm) {
 		t.Errorf("it took %v", took)
 	}
 	p.Expect(t, `error="rpc: listen tcp `+taken.Addr().String()+`: bind: address already in use"`,
@@ -185,14 +134,14 @@ func TestStartUpThatFailsHalfWay(t *testing.T) {
 }
 
 func TestSIGTERMBeforeTheDatabaseIsThere(t *testing.T) {
-	p := startAt(t, "postgres://recipe@/postgres?host="+t.TempDir(), shoptest.NewCollector(t).Address)
+	p := shoptest.StartAt(t, "postgres://recipe@/postgres?host="+t.TempDir(), shoptest.NewCollector(t).Address)
 	admin := p.Await(t, `admin=(\S+)`)
 	p.Await(t, "waiting for the database")
 	if code, _ := get(t, "http://"+admin+"/readyz"); code != http.StatusServiceUnavailable {
 		t.Errorf("readiness is %d", code)
 	}
 	p.Signal(t, syscall.SIGTERM)
-	if took := p.ExpectExit(t, 0); took > alarm/2 {
+	if took := p.ExpectExit(t, 0); took > shoptest.Alarm/2 {
 		t.Errorf("it took %v", took)
 	}
 	p.Expect(t, `shutdown \(signal terminated\) Terminated by AllAcked after .*: 3 acked; exit code 0`)

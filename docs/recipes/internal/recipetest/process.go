@@ -27,7 +27,9 @@ func Main(m *testing.M, main func()) {
 		main() // exits
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopPostgres()
+	os.Exit(code)
 }
 
 // Process is a recipe that runs, with what it has logged.

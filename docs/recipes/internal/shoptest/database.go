@@ -31,7 +31,7 @@ func Orders(t testing.TB, database string) []string {
 func Freeze(t testing.TB, database string) {
 	t.Helper()
 	rows, err := open(t, database).Query(context.Background(),
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+		"SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	if err != nil {
 		t.Fatal(err)
 	}
