@@ -38,17 +38,17 @@ func main() {
 	flag.DurationVar(&w.patience, "patience", 2*time.Second, "how long a child may take to leave")
 	flag.Parse()
 	w.files = flag.Args()
-	os.Exit(w.main())
+	os.Exit(w.do())
 }
 
-func (w *work) main() int {
+func (w *work) do() (code int) {
 	temp, err := os.MkdirTemp(w.out, ".cli-") // on the same file system as the results
 	if err != nil {
 		slog.Error("cannot start", "error", err)
 		return fsm.ExitFailure
 	}
 	w.temp = temp
-	code := fsm.Main(fsm.Config{}, w.start)
+	code = fsm.Main(fsm.Config{}, w.start)
 	w.clean() // here and not in a component: a second Ctrl-C has not waited for anybody
 	if code == fsm.ExitOK && !w.finished.Load() {
 		return exitInterrupted

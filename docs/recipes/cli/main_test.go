@@ -91,7 +91,7 @@ func TestCtrlC(t *testing.T) {
 }
 
 // stubborn is a child that has written half of its result and does not listen.
-const stubborn = "echo SOME; echo child $$ >&2; trap '' TERM INT; exec sleep 60"
+const stubborn = "trap '' TERM INT; echo SOME; echo child $$ >&2; exec sleep 60"
 
 func TestCtrlCWithAChildThatDoesNotListen(t *testing.T) {
 	r := begin(t, stubborn, "-patience", "500ms")

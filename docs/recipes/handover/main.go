@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func start(o *fsm.Orchestrator, address, pidFile string, drain time.Duration) er
 	if err := fsmhttp.Drain(o, "drain", drain); err != nil {
 		return err
 	}
-	go replaceOnSignal(next)
+	go replaceOnSignal(o.Context(), next)
 	go func() {
 		<-next.Exit() // the next process is ready
 		o.Request(fsm.Command{Reason: "handed over", By: "tableflip"})
@@ -67,11 +68,11 @@ func start(o *fsm.Orchestrator, address, pidFile string, drain time.Duration) er
 }
 
 // replaceOnSignal takes SIGUSR2, because to fsm SIGHUP means to leave.
-func replaceOnSignal(next *tableflip.Upgrader) {
+func replaceOnSignal(ctx context.Context, next *tableflip.Upgrader) {
 	received := make(chan os.Signal, 1)
 	signal.Notify(received, syscall.SIGUSR2)
 	for range received {
-		if err := next.Upgrade(); err != nil { // we go on
+		if err := errors.Join(next.WaitForParent(ctx), next.Upgrade()); err != nil { // we go on
 			slog.Error("not replaced", "error", err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestHungDatabase(t *testing.T) {
 			if took := s.ExpectExit(t, 3); took > alarm+slack {
 				t.Errorf("it took %v", took)
 			}
-			s.Expect(t, `hung: `+culprit)
+			s.Expect(t, `hung: .*`+culprit+`; exit code 3`)
 		})
 	}
 }
