@@ -40,7 +40,7 @@ func TestNoRequestFails(t *testing.T) {
 
 	var sent, failed atomic.Int64
 	var handedOver atomic.Bool // as often as it should
-	var answered sync.Map // by whom
+	var answered sync.Map      // by whom
 	var load sync.WaitGroup
 	for range clients {
 		load.Go(func() {
