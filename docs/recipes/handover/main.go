@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,7 +58,7 @@ func start(o *fsm.Orchestrator, address, pidFile string, drain time.Duration) er
 	if err := fsmhttp.Drain(o, "drain", drain); err != nil {
 		return err
 	}
-	go replaceOnSignal(o.Context(), next)
+	go replaceOnSignal(next)
 	go func() {
 		<-next.Exit() // the next process is ready
 		o.Request(fsm.Command{Reason: "handed over", By: "tableflip"})
@@ -67,12 +66,13 @@ func start(o *fsm.Orchestrator, address, pidFile string, drain time.Duration) er
 	return next.Ready() // now the process before us leaves
 }
 
-// replaceOnSignal takes SIGUSR2, because to fsm SIGHUP means to leave.
-func replaceOnSignal(ctx context.Context, next *tableflip.Upgrader) {
+// replaceOnSignal takes SIGUSR2, because to fsm SIGHUP means to leave. Until the
+// process before us has ended it cannot be done, and whoever asks has to ask again.
+func replaceOnSignal(next *tableflip.Upgrader) {
 	received := make(chan os.Signal, 1)
 	signal.Notify(received, syscall.SIGUSR2)
 	for range received {
-		if err := errors.Join(next.WaitForParent(ctx), next.Upgrade()); err != nil { // we go on
+		if err := next.Upgrade(); err != nil { // we go on
 			slog.Error("not replaced", "error", err)
 		}
 	}

@@ -42,9 +42,9 @@ func TestNoRequestFails(t *testing.T) {
 	var handedOver atomic.Bool // as often as it should
 	var answered sync.Map      // by whom
 	var load sync.WaitGroup
-	for range clients {
+	for i := range clients {
 		load.Go(func() {
-			transport := new(http.Transport)
+			transport := &http.Transport{DisableKeepAlives: i%2 == 0} // those begin anew each time
 			defer transport.CloseIdleConnections()
 			for last := false; !last; {
 				last = handedOver.Load() && sent.Load() >= total
@@ -64,10 +64,7 @@ func TestNoRequestFails(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		before := pid
-		if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
-			t.Fatal(err)
-		}
-		pid = awaitNext(t, pidFile, logFile, before)
+		pid = replace(t, before, pidFile, logFile)
 		await(t, logFile, fmt.Sprintf(`exit code 0" pid=%d`, before))
 	}
 	handedOver.Store(true)
@@ -122,15 +119,25 @@ func await(t *testing.T, file, pattern string) string {
 	return ""
 }
 
-func awaitNext(t *testing.T, pidFile, logFile string, before int) (pid int) {
+// replace asks for the next process until there is one, and returns its number.
+func replace(t *testing.T, before int, pidFile, logFile string) (pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	refused := regexp.MustCompile(fmt.Sprintf(`not replaced" pid=%d`, before))
+	asked := 0
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		log, _ := os.ReadFile(logFile)
+		if len(refused.FindAll(log, -1)) == asked { // as often as we have asked
+			if err := syscall.Kill(before, syscall.SIGUSR2); err != nil {
+				t.Fatal(err)
+			}
+			asked++
+		}
 		text, _ := os.ReadFile(pidFile)
 		if pid, err := strconv.Atoi(string(text)); err == nil && pid != before {
 			return pid
 		}
 	}
-	text, _ := os.ReadFile(logFile)
-	t.Fatalf("no process follows:\n%s", text)
+	log, _ := os.ReadFile(logFile)
+	t.Fatalf("no process follows:\n%s", log)
 	return 0
 }
