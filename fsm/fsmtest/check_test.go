@@ -41,12 +41,12 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, ids := polite(t)
-				if err := check(c, ids); err != nil {
+				c := polite(t)
+				if err := check(c); err != nil {
 					t.Fatalf("nothing is wrong, and yet: %v", err)
 				}
 				test.harm(&c)
-				if err := check(c, ids); err == nil || !strings.Contains(err.Error(), test.want) {
+				if err := check(c); err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("got %v, want %s", err, test.want)
 				}
 			})
@@ -55,7 +55,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 }
 
 // polite is a case that may be harmed.
-func polite(t *testing.T) (Case, []fsm.ID) {
+func polite(t *testing.T) Case {
 	m, err := Matrix{Setup: func(r Registrar) error {
 		return errors.Join(
 			r.Register("w", nil, fsm.Withdraws()), r.Register("a", nil), r.Register("b", nil, fsm.After("a")),
@@ -66,17 +66,22 @@ func polite(t *testing.T) (Case, []fsm.ID) {
 	}
 	var seen Case
 	m.Invariants = append(m.Invariants, func(c Case) error { seen = c; return nil })
-	ids := []fsm.ID{"w", "a", "b"}
-	if err := m.run(ids, []Behavior{AcksAtOnce, AcksSlowly, AcksAtOnce}); err != nil {
+	all, err := m.components()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run(all, []Behavior{AcksAtOnce, AcksSlowly, AcksAtOnce}); err != nil {
 		t.Fatal(err)
 	}
 	r := *seen.Report
 	r.Components, r.Events = slices.Clone(r.Components), slices.Clone(r.Events)
 	seen.Report = &r
-	return seen, ids
+	return seen
 }
 
-func TestMatrixRefuses(t *testing.T) {
+func TestMatrixRefuses(t *testing.T) { synctest.Test(t, testMatrixRefuses) }
+
+func testMatrixRefuses(t *testing.T) {
 	if _, err := (Matrix{}).withDefaults(); err == nil {
 		t.Error("a matrix without Setup")
 	}
@@ -96,16 +101,16 @@ func TestMatrixRefuses(t *testing.T) {
 	if _, err := m.components(); err == nil {
 		t.Error("a bad config")
 	}
-	synctest.Test(t, func(t *testing.T) {
+	{
 		m, _ := Matrix{
 			Setup:      func(r Registrar) error { return r.Register("a", nil) },
 			Invariants: []func(Case) error{func(Case) error { return broken }},
 		}.withDefaults()
-		err := m.run([]fsm.ID{"a"}, []Behavior{IgnoresInsist})
+		err := m.run([]registered{{"a", stops}}, []Behavior{IgnoresInsist})
 		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "a ignores insist:") {
 			t.Errorf("a broken invariant: %v", err)
 		}
-	})
+	}
 	if text := Behavior(99).String(); text != "unknown(99)" {
 		t.Error(text)
 	}
