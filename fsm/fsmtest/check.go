@@ -103,7 +103,12 @@ func checkOutcome(c Case, l *line) error {
 		return fmt.Errorf("%s %s, and its outcome is %s, not %s", l.ID, l.behavior, l.Outcome, want)
 	}
 	if l.kind == nested && l.Outcome != fsm.OutcomeSkipped {
-		return checkInner(l)
+		return checkInner(c, l)
+	}
+	told := l.behavior == Hangs && l.Outcome == fsm.OutcomeFailed ||
+		l.behavior == AcksSlowly && l.Outcome == fsm.OutcomeAcked && l.Ran < c.Config.InsistAfter/4
+	if told && !l.Insisted && l.kind != nested {
+		return fmt.Errorf("%s was told after %v that its time is up, and it was not", l.ID, l.Ran)
 	}
 	return nil
 }
@@ -141,15 +146,17 @@ func (c Case) outcome(l *line) fsm.Outcome {
 		}
 		return fsm.OutcomeFailed
 	case AcksSlowly:
-		if deaf && l.Ran < c.Config.InsistAfter/4 {
-			return fsm.OutcomeHung
+		slow := c.Config.InsistAfter / 4
+		if raced := l.Ran == slow && l.Outcome == fsm.OutcomeHung; deaf && (l.Ran < slow || raced) {
+			return fsm.OutcomeHung // raced: it would have acked at the very alarm
 		}
 	}
 	return fsm.OutcomeAcked
 }
 
-// checkInner: an inner shutdown was over in time, and what it says is in the report.
-func checkInner(l *line) error {
+// checkInner: an inner shutdown was over in time, what it says is in the report,
+// and who insists upon it insists inside.
+func checkInner(c Case, l *line) error {
 	switch r := l.Inner; {
 	case r == nil:
 		return fmt.Errorf("%s has no report of its own", l.ID)
@@ -162,6 +169,10 @@ func checkInner(l *line) error {
 		end := Case{Report: r, Config: fsm.Config{Alarm: r.Deadline.Sub(r.Began), InsistAfter: r.Deadline.Sub(r.Began)}}
 		if want := end.outcome(inside); inside.Outcome != want && l.behavior != AcksSlowly {
 			return fmt.Errorf("%s %s inside, where its outcome is %s, not %s", l.ID, l.behavior, inside.Outcome, want)
+		}
+		told := at(c.Report, fsm.Insisted, l.ID)
+		if at(r, fsm.Acked, inside.ID).After(told) && at(r, fsm.Insisted, inside.ID).After(told) {
+			return fmt.Errorf("%s was insisted upon, and nobody inside", l.ID)
 		}
 		return errors.Join(checkCounts(r, inside), checkExitCode(r), checkLog(r))
 	}

@@ -33,6 +33,28 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			i, j := event(c.Report, fsm.Acked, "a"), event(c.Report, fsm.Started, "b")
 			c.Report.Events[i], c.Report.Events[j] = c.Report.Events[j], c.Report.Events[i]
 		}, "b started before a was done"},
+		"late start": {func(c *Case) {
+			for i := event(c.Report, fsm.Started, "b"); i < len(c.Report.Events); i++ {
+				c.Report.Events[i].At = c.Report.Events[i].At.Add(time.Millisecond)
+			}
+		}, "b started 1.001s after the request, and could have 1s after it"},
+		"Strict": {func(c *Case) {
+			c.Report.Components[2].Strict = true
+			c.Report.Events = slices.DeleteFunc(c.Report.Events, func(e fsm.Event) bool { return e.Kind == fsm.Acked && e.From == "a" })
+		}, "not skipped"},
+		"Last": {func(c *Case) {
+			c.Report.Components[1].Last, c.Report.Components[1].After = true, nil
+		}, "a started before b was done"},
+		"withdrawn late": {func(c *Case) {
+			for i := event(c.Report, fsm.Withdrawn, ""); i < len(c.Report.Events); i++ {
+				c.Report.Events[i].At = c.Report.Events[i].At.Add(time.Millisecond)
+			}
+		}, "the withdrawal was over 1ms after the request, and not 0s after it"},
+		"death":     {func(c *Case) { c.Report.Components[1].Died = c.Report.Began }, "died true, in 0 requests"},
+		"request":   {func(c *Case) { c.Report.Requests = append(c.Report.Requests, fsm.Command{}) }, "there were 1 requests, reported are 2"},
+		"who":       {func(c *Case) { c.Report.Command.By = "somebody" }, "has begun it"},
+		"deadline":  {func(c *Case) { c.Report.Deadline = c.Report.Began }, "with an alarm of"},
+		"failure":   {func(c *Case) { c.Report.ForcedBy = &fsm.Command{} }, "documented is 0"},
 		"sequence":  {func(c *Case) { c.Report.Events[2].Seq = 7 }, "event 2 is number 7"},
 		"time":      {func(c *Case) { c.Report.Events[0].At = c.Report.Began.Add(time.Hour) }, "event 1 is number 1"},
 		"undrawn":   {func(c *Case) { c.Report.Events[0].State = fsm.AwaitingAcks }, "not drawn"},

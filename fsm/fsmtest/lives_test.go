@@ -37,9 +37,16 @@ var lives = map[string]func(r fsmtest.Registrar) error{
 		inner, err := fsm.New(fsm.Config{Alarm: r.Alarm()})
 		return errors.Join(err,
 			r.Register("db", nil),
-			r.Register("tenant", inner.Component(), fsm.Before("db")),
+			r.Register("tenant", inner.Component(), fsm.Before("db"), fsm.Grace(r.Polite()/2)),
 			r.Register("plugin", inner.Component(), fsm.BestEffort(), fsm.After("db")),
 			r.Go("feed", nil, fsm.Before("tenant")),
+		)
+	},
+	"best effort": func(r fsmtest.Registrar) error {
+		return errors.Join(
+			r.Register("push", nil, fsm.BestEffort()),
+			r.Go("sync", nil, fsm.BestEffort(), fsm.After("push")),
+			r.Register("db", nil, fsm.Before("push")),
 		)
 	},
 	"strict late": func(r fsmtest.Registrar) error {
