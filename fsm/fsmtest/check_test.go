@@ -33,6 +33,28 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			i, j := event(c.Report, fsm.Acked, "a"), event(c.Report, fsm.Started, "b")
 			c.Report.Events[i], c.Report.Events[j] = c.Report.Events[j], c.Report.Events[i]
 		}, "b started before a was done"},
+		"late start": {func(c *Case) {
+			for i := event(c.Report, fsm.Started, "b"); i < len(c.Report.Events); i++ {
+				c.Report.Events[i].At = c.Report.Events[i].At.Add(time.Millisecond)
+			}
+		}, "b started 1.001s after the request, and could have 1s after it"},
+		"Strict": {func(c *Case) {
+			c.Report.Components[2].Strict = true
+			c.Report.Events = slices.DeleteFunc(c.Report.Events, func(e fsm.Event) bool { return e.Kind == fsm.Acked && e.From == "a" })
+		}, "not skipped"},
+		"Last": {func(c *Case) {
+			c.Report.Components[1].Last, c.Report.Components[1].After = true, nil
+		}, "a started before b was done"},
+		"withdrawn late": {func(c *Case) {
+			for i := event(c.Report, fsm.Withdrawn, ""); i < len(c.Report.Events); i++ {
+				c.Report.Events[i].At = c.Report.Events[i].At.Add(time.Millisecond)
+			}
+		}, "the withdrawal was over 1ms after the request, and not 0s after it"},
+		"death":     {func(c *Case) { c.Report.Components[1].Died = c.Report.Began }, "died true, in 0 requests"},
+		"request":   {func(c *Case) { c.Report.Requests = append(c.Report.Requests, fsm.Command{}) }, "there were 1 requests, reported are 2"},
+		"who":       {func(c *Case) { c.Report.Command.By = "somebody" }, "has begun it"},
+		"deadline":  {func(c *Case) { c.Report.Deadline = c.Report.Began }, "with an alarm of"},
+		"failure":   {func(c *Case) { c.Report.ForcedBy = &fsm.Command{} }, "documented is 0"},
 		"sequence":  {func(c *Case) { c.Report.Events[2].Seq = 7 }, "event 2 is number 7"},
 		"time":      {func(c *Case) { c.Report.Events[0].At = c.Report.Began.Add(time.Hour) }, "event 1 is number 1"},
 		"undrawn":   {func(c *Case) { c.Report.Events[0].State = fsm.AwaitingAcks }, "not drawn"},
@@ -41,12 +63,12 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, ids := polite(t)
-				if err := check(c, ids); err != nil {
+				c := polite(t)
+				if err := check(c); err != nil {
 					t.Fatalf("nothing is wrong, and yet: %v", err)
 				}
 				test.harm(&c)
-				if err := check(c, ids); err == nil || !strings.Contains(err.Error(), test.want) {
+				if err := check(c); err == nil || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("got %v, want %s", err, test.want)
 				}
 			})
@@ -55,7 +77,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 }
 
 // polite is a case that may be harmed.
-func polite(t *testing.T) (Case, []fsm.ID) {
+func polite(t *testing.T) Case {
 	m, err := Matrix{Setup: func(r Registrar) error {
 		return errors.Join(
 			r.Register("w", nil, fsm.Withdraws()), r.Register("a", nil), r.Register("b", nil, fsm.After("a")),
@@ -66,17 +88,22 @@ func polite(t *testing.T) (Case, []fsm.ID) {
 	}
 	var seen Case
 	m.Invariants = append(m.Invariants, func(c Case) error { seen = c; return nil })
-	ids := []fsm.ID{"w", "a", "b"}
-	if err := m.run(ids, []Behavior{AcksAtOnce, AcksSlowly, AcksAtOnce}); err != nil {
+	all, err := m.components()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run(all, []Behavior{AcksAtOnce, AcksSlowly, AcksAtOnce}); err != nil {
 		t.Fatal(err)
 	}
 	r := *seen.Report
 	r.Components, r.Events = slices.Clone(r.Components), slices.Clone(r.Events)
 	seen.Report = &r
-	return seen, ids
+	return seen
 }
 
-func TestMatrixRefuses(t *testing.T) {
+func TestMatrixRefuses(t *testing.T) { synctest.Test(t, testMatrixRefuses) }
+
+func testMatrixRefuses(t *testing.T) {
 	if _, err := (Matrix{}).withDefaults(); err == nil {
 		t.Error("a matrix without Setup")
 	}
@@ -96,16 +123,16 @@ func TestMatrixRefuses(t *testing.T) {
 	if _, err := m.components(); err == nil {
 		t.Error("a bad config")
 	}
-	synctest.Test(t, func(t *testing.T) {
+	{
 		m, _ := Matrix{
 			Setup:      func(r Registrar) error { return r.Register("a", nil) },
 			Invariants: []func(Case) error{func(Case) error { return broken }},
 		}.withDefaults()
-		err := m.run([]fsm.ID{"a"}, []Behavior{IgnoresInsist})
+		err := m.run([]registered{{"a", stops}}, []Behavior{IgnoresInsist})
 		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "a ignores insist:") {
 			t.Errorf("a broken invariant: %v", err)
 		}
-	})
+	}
 	if text := Behavior(99).String(); text != "unknown(99)" {
 		t.Error(text)
 	}

@@ -11,7 +11,7 @@
 //
 // A [Matrix] takes the code that registers a program's components, puts
 // stand-ins in their place, and shuts them down in every combination of what
-// components are known to do, in virtual time:
+// components are known to do, those that run before it too, in virtual time:
 //
 //	fsmtest.Matrix{Setup: func(r fsmtest.Registrar) error { return register(r, app) }}.Test(t)
 package fsmtest

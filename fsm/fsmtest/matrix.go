@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +14,8 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 )
 
-// Behavior is what a stand-in does when it is shut down.
+// Behavior is what a stand-in does when it is shut down, or, if it runs as
+// [fsm.Serve] and [fsm.Orchestrator.Go] have it, before that.
 type Behavior uint8
 
 const (
@@ -25,17 +24,29 @@ const (
 	// AcksSlowly returns nil after a quarter of the polite time, or when it is
 	// insisted upon.
 	AcksSlowly
-	// Fails returns [ErrStandIn] at once.
+	// Fails returns [ErrStandIn] at once; from its run, if it has one.
 	Fails
 	// Panics panics with [ErrStandIn] at once.
 	Panics
-	// Hangs returns only when it is insisted upon, with the cause of that.
+	// Hangs returns only when it is insisted upon, with the cause of that. It is not
+	// tried on what Go runs, which cannot be told.
 	Hangs
-	// IgnoresInsist does not return before the shutdown is over.
+	// IgnoresInsist does not return before the shutdown is over; its run does not, if
+	// it has one.
 	IgnoresInsist
+	// Dies is a run that fails with [ErrStandIn] before the shutdown, and so is the
+	// reason of it.
+	Dies
+	// DiesWaiting is a run that fails with [ErrStandIn] when the shutdown begins:
+	// before its turn to stop has come, or just then.
+	DiesWaiting
+	// Departs is a run that returns nil before the shutdown.
+	Departs
 )
 
-var behaviorNames = [...]string{"acks at once", "acks slowly", "fails", "panics", "hangs", "ignores insist"}
+var behaviorNames = [...]string{
+	"acks at once", "acks slowly", "fails", "panics", "hangs", "ignores insist", "dies", "dies waiting", "departs",
+}
 
 func (b Behavior) String() string {
 	if int(b) < len(behaviorNames) {
@@ -50,6 +61,9 @@ var ErrStandIn = errors.New("fsmtest: a stand-in fails")
 // Registrar is the part of an [fsm.Orchestrator] that start-up code needs.
 type Registrar interface {
 	Register(id fsm.ID, component fsm.Component, options ...fsm.Option) error
+	Go(id fsm.ID, run func(ctx context.Context) error, options ...fsm.Option) error
+	Alarm() time.Duration
+	Polite() time.Duration
 }
 
 // Case is one shutdown of a [Matrix].
@@ -57,12 +71,15 @@ type Case struct {
 	Behaviors map[fsm.ID]Behavior // what each component did
 	Config    fsm.Config          // with the defaults filled in
 	Report    *fsm.Report         // the final one
+
+	registered []registered
+	asked      bool // it was not over before the request: by a death, and all at once
 }
 
 func (c Case) String() string {
 	var b strings.Builder
-	for _, l := range c.Report.Components {
-		fmt.Fprintf(&b, "%s %s; ", l.ID, c.Behaviors[l.ID])
+	for _, r := range c.registered {
+		fmt.Fprintf(&b, "%s %s; ", r.id, c.Behaviors[r.id])
 	}
 	return strings.TrimSuffix(b.String(), "; ")
 }
@@ -77,18 +94,22 @@ const leastGap = 5 * time.Nanosecond
 // Matrix shuts a set of components down in every combination of [Behavior], each
 // in a testing/synctest bubble of its own, and checks what the documentation of
 // package fsm promises: the machine is Terminated by the alarm; every component
-// has exactly one outcome, the one that what it did deserves; nobody started
-// before those ordered before it were done, insisted upon, or out of polite time,
-// nor before the withdrawal was over; all who ask get the same report; the exit
-// code is the documented one.
+// has exactly one outcome, the one that what it did deserves; each starts in the
+// very moment in which the last of those ordered before it has acked, or at last
+// call, that of the shutdown or of a Grace, but what is Strict at neither; what is
+// Last after all that is not; nobody before the withdrawal is over; whoever dies is
+// named in a request with the error, and whoever departs holds nobody; an inner
+// shutdown is over first, and its report in the outer one; all who ask get the
+// same report; the exit code is the documented one.
 type Matrix struct {
 	// Setup registers the components, as the program does at its start. It is
 	// called once to learn their IDs and then for every case, each time in a
 	// bubble. Stand-ins take the places of the components, which are never called;
-	// a stand-in for an [fsm.Quiescer] is one, and quiesces at once. A component
-	// may be nil, so that a test need not make it, although the orchestrator
-	// refuses that; a nil [fsm.Func] is refused here too. IDs and options must be
-	// the same every time.
+	// a stand-in for an [fsm.Quiescer] is one, and quiesces at once; one for what
+	// [fsm.Serve] or Go runs is run; one for an orchestrator is an orchestrator, of
+	// one component that does what is tried. A component or a run may be nil, so that
+	// a test need not make it, although the orchestrator refuses that; a nil
+	// [fsm.Func] is refused here too. IDs and options must be the same every time.
 	Setup func(r Registrar) error
 	// Config is that of each orchestrator. If it has no Logger, nothing is logged.
 	// InsistAfter must be at least 5 ns below Alarm: of the time between them a
@@ -112,15 +133,15 @@ func (m Matrix) Test(t *testing.T) (cases int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []fsm.ID
-	if synctest.Test(t, func(t *testing.T) { ids, err = m.components() }); err != nil {
+	var all []registered
+	if synctest.Test(t, func(t *testing.T) { all, err = m.components() }); err != nil {
 		t.Fatal(err)
 	}
 	failures := 0
-	for behaviors := range m.combinations(len(ids)) {
+	for behaviors := range m.combinations(all) {
 		cases++
 		synctest.Test(t, func(t *testing.T) {
-			if err := m.run(ids, behaviors); err != nil {
+			if err := m.run(all, behaviors); err != nil {
 				failures++
 				t.Error(err)
 			}
@@ -129,7 +150,7 @@ func (m Matrix) Test(t *testing.T) (cases int) {
 			break
 		}
 	}
-	t.Logf("fsmtest: %d components, %d cases", len(ids), cases)
+	t.Logf("fsmtest: %d components, %d cases", len(all), cases)
 	return cases
 }
 
@@ -158,128 +179,83 @@ func (m Matrix) withDefaults() (Matrix, error) {
 }
 
 // components asks Setup whom it registers, in order.
-func (m Matrix) components() ([]fsm.ID, error) {
+func (m Matrix) components() ([]registered, error) {
 	o, err := fsm.New(m.Config)
 	if err != nil {
 		return nil, err
 	}
-	r := &substitute{o: o}
-	if err := m.Setup(r); err != nil {
+	s := m.substitute(o, nil)
+	defer s.release()
+	if err := m.Setup(s); err != nil {
 		return nil, fmt.Errorf("fsmtest: setup: %w", err)
 	}
-	return r.ids, nil
+	return s.registered, nil
 }
 
-// combinations yields what each of n components does: all, or so many at random.
-func (m Matrix) combinations(n int) func(yield func([]Behavior) bool) {
-	base := len(behaviorNames)
+// combinations yields what each component does: all, or so many at random.
+func (m Matrix) combinations(of []registered) func(yield func([]Behavior) bool) {
+	all := 1.0
+	for _, r := range of {
+		all *= float64(len(r.kind.behaviors()))
+	}
+	pick := func(choose func(n int) int) (behaviors []Behavior) {
+		for _, r := range of {
+			possible := r.kind.behaviors()
+			behaviors = append(behaviors, possible[choose(len(possible))])
+		}
+		return behaviors
+	}
 	return func(yield func([]Behavior) bool) {
-		behaviors := make([]Behavior, n)
-		if all := math.Pow(float64(base), float64(n)); all > float64(m.MaxCases) {
+		if all > float64(m.MaxCases) {
 			random := rand.New(rand.NewPCG(m.Seed, 0))
 			for range m.MaxCases {
-				for i := range behaviors {
-					behaviors[i] = Behavior(random.IntN(base))
-				}
-				if !yield(slices.Clone(behaviors)) {
+				if !yield(pick(random.IntN)) {
 					return
 				}
 			}
 			return
 		}
-		for more := true; more; {
-			if !yield(slices.Clone(behaviors)) {
+		for number := range int(all) { // whose digits they are
+			rest := number
+			if !yield(pick(func(n int) int { digit := rest % n; rest /= n; return digit })) {
 				return
-			}
-			more = false
-			for i := 0; i < n && !more; i++ { // count up by one
-				behaviors[i] = (behaviors[i] + 1) % Behavior(base)
-				more = behaviors[i] != 0
 			}
 		}
 	}
 }
 
 // run shuts one combination down and checks it.
-func (m Matrix) run(ids []fsm.ID, behaviors []Behavior) error {
+func (m Matrix) run(all []registered, behaviors []Behavior) error {
 	o, err := fsm.New(m.Config)
 	if err != nil {
 		return err
 	}
-	over := make(chan struct{})
-	c := Case{Behaviors: map[fsm.ID]Behavior{}, Config: m.Config}
-	for i, id := range ids {
-		c.Behaviors[id] = behaviors[i]
+	c := Case{Behaviors: map[fsm.ID]Behavior{}, Config: m.Config, registered: all}
+	for i, r := range all {
+		c.Behaviors[r.id] = behaviors[i]
 	}
-	slow := m.Config.InsistAfter / 4
-	if err := m.Setup(&substitute{o: o, behaviors: c.Behaviors, slow: slow, over: over}); err != nil {
+	s := m.substitute(o, c.Behaviors)
+	defer s.release() // whatever still hangs is, and its ack changes nothing
+	if err := m.Setup(s); err != nil {
 		return fmt.Errorf("fsmtest: setup: %w", err)
 	}
+	for _, gate := range []chan struct{}{s.departing, s.dying} {
+		close(gate)
+		synctest.Wait()
+	}
 	command := fsm.Command{Reason: "test", By: "fsmtest"}
+	c.asked = o.State() != fsm.Terminated
 	c.Report, err = o.Shutdown(context.Background(), command)
 	again, err2 := o.Shutdown(context.Background(), command)
-	errs := []error{err, err2, check(c, ids)}
+	errs := []error{err, err2, check(c)}
 	if again != c.Report || o.Report() != c.Report {
 		errs = append(errs, errors.New("not everybody got the same report"))
 	}
 	for _, invariant := range m.Invariants {
 		errs = append(errs, invariant(c))
 	}
-	close(over) // whatever still hangs is released, and its ack changes nothing
-	synctest.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("fsmtest: case: %s:\n%w\n%s", c, err, c.Report)
 	}
 	return nil
 }
-
-// substitute registers stand-ins.
-type substitute struct {
-	o         *fsm.Orchestrator
-	ids       []fsm.ID
-	behaviors map[fsm.ID]Behavior
-	slow      time.Duration
-	over      <-chan struct{}
-}
-
-func (s *substitute) Register(id fsm.ID, component fsm.Component, options ...fsm.Option) error {
-	if f, isFunc := component.(fsm.Func); isFunc && f == nil {
-		return s.o.Register(id, component, options...) // which says why not
-	}
-	s.ids = append(s.ids, id)
-	standIn := fsm.Component(&standIn{s.behaviors[id], s.slow, s.over})
-	if _, quiesces := component.(fsm.Quiescer); quiesces {
-		standIn = quiescer{standIn}
-	}
-	return s.o.Register(id, standIn, options...)
-}
-
-type standIn struct {
-	behavior Behavior
-	slow     time.Duration
-	over     <-chan struct{}
-}
-
-func (s *standIn) Shutdown(ctx context.Context) error {
-	switch s.behavior {
-	case AcksSlowly:
-		select {
-		case <-time.After(s.slow):
-		case <-ctx.Done():
-		}
-	case Fails:
-		return ErrStandIn
-	case Panics:
-		panic(ErrStandIn)
-	case Hangs:
-		<-ctx.Done()
-		return context.Cause(ctx)
-	case IgnoresInsist:
-		<-s.over
-	}
-	return nil
-}
-
-type quiescer struct{ fsm.Component }
-
-func (quiescer) Quiesce(context.Context) error { return nil }
