@@ -62,22 +62,37 @@ func onNew(f func()) func(net.Conn, http.ConnState) {
 	}
 }
 
+// slowPipes accept one more connection when they are closed, and after a second.
+type slowPipes struct {
+	*pipes
+	last chan net.Conn
+}
+
+func (p *slowPipes) Accept() (net.Conn, error) {
+	c, err := p.pipes.Accept()
+	if errors.Is(err, net.ErrClosed) {
+		select {
+		case c := <-p.last:
+			time.Sleep(time.Second)
+			return c, nil
+		default:
+		}
+	}
+	return c, err
+}
+
 // What is accepted while the server is being shut down will not be read either.
 func TestConnectionAcceptedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, o := newPipes(), orchestrator(t, fsm.Config{})
-		server := serverOf(nil)
-		server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-			o.Request(fsm.Command{Reason: "test"})
-			time.Sleep(time.Second) // and here the shutdown finds it
-			return ctx
-		}
-		must(t, o.Register("http", Serve(server, l)))
-		c := l.dial()
+		l, o := &slowPipes{newPipes(), make(chan net.Conn, 1)}, orchestrator(t, fsm.Config{})
+		ours, theirs := net.Pipe()
+		l.last <- theirs
+		must(t, o.Register("http", Serve(serverOf(nil), l)))
+		synctest.Wait()
 		if r := shutDown(t, o, fsm.ExitOK); r.Took != time.Second {
 			t.Errorf("it took %v", r.Took)
 		}
-		if got := answer(t, c); got != "" {
+		if got := answer(t, ours); got != "" {
 			t.Errorf("it was answered %q", got)
 		}
 	})
