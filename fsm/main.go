@@ -50,7 +50,7 @@ func Main(config Config, start func(ctx context.Context, o *Orchestrator) error)
 		receiveWithin(logTimeLate, logged)
 		return ExitFailure
 	}
-	o.HandleSignals()
+	o.HandleSignals(config.Signals...)
 	return o.main(start)
 }
 

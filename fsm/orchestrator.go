@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ type Config struct {
 	// components that return after the end; slog.Default() if nil. Everything else
 	// is told by [Orchestrator.Events].
 	Logger *slog.Logger
+	// Signals are those that [Main] takes as [Orchestrator.HandleSignals] does; if
+	// there are none, SIGINT, SIGTERM and SIGHUP. Nothing else looks at them.
+	Signals []os.Signal
 }
 
 // Orchestrator owns the shutdown of one process: it drives the [Machine] and

@@ -37,6 +37,10 @@ var children = map[string]func(){
 			}
 		})
 	},
+	// which leaves SIGHUP alone
+	"selective": func() {
+		child(Config{Signals: []os.Signal{syscall.SIGTERM}}, func(context.Context, *Orchestrator) error { return nil })
+	},
 	// start-up hears nothing
 	"deaf": func() {
 		child(Config{Alarm: 500 * time.Millisecond}, func(context.Context, *Orchestrator) error { fmt.Println("up"); select {} })
@@ -122,6 +126,16 @@ func TestSignalDuringStartUp(t *testing.T) {
 		c, _ := startChild(t, name, nil)
 		if code := signalled(t, c, syscall.SIGTERM); code != want {
 			t.Errorf("%s: exit code %d, want %d", name, code, want)
+		}
+	}
+}
+
+// A program that has other uses for a signal says which ones Main may have.
+func TestMainTakesTheSignalsThatItIsGiven(t *testing.T) {
+	for signal, want := range map[os.Signal]int{syscall.SIGTERM: ExitOK, syscall.SIGHUP: -1} { // killed, as ever
+		c, _ := startChild(t, "selective", nil)
+		if code := signalled(t, c, signal); code != want {
+			t.Errorf("%v: exit code %d, want %d", signal, code, want)
 		}
 	}
 }
