@@ -5,6 +5,9 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT   = go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME    = 20s
 
+# MODULES are the nested ones: what they need is no business of the root's users.
+MODULES = fsm/remote
+
 .PHONY: help run build test soak lint fuzz docs bench compiler
 
 help: ## explain the targets
@@ -19,6 +22,7 @@ build: ## build the command, bin/farewell
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
 	go test -race -timeout 20m ./...
 	go test -timeout 10m ./neighborhood/sim
+	@for module in $(MODULES); do (set -x; go -C $$module test -race -timeout 10m ./...) || exit 1; done
 	@command -v chromium >/dev/null 2>&1 || echo "The page was NOT tested in a browser: there is no chromium here."
 
 soak: compiler ## what takes minutes of real time, on real processes; ends by itself within 10 minutes
@@ -31,9 +35,10 @@ lint: ## formatting, go vet (fsm for Windows, everything for macOS) and staticch
 	GOOS=windows go vet ./fsm/...
 	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
+	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
 
 fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
-	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
+	@for module in . $(MODULES); do go -C $$module list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... || exit 1; done | while read -r dir; do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go); do \
 			echo "$$target"; (cd "$$dir" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 		done; \
