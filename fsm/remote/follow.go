@@ -193,6 +193,7 @@ type follower struct {
 	clock     time.Time // when the other one's uptime was, at the earliest, …
 	uptime    time.Duration
 	answered  bool
+	told      bool // the command was sent; it may have been taken without our knowing
 	accepted  bool
 	insisting bool
 	looking   bool
@@ -293,6 +294,7 @@ func (f *follower) send() {
 		f.sent = time.Now()
 	} else {
 		f.fill(&r)
+		f.told = true
 	}
 	data, err := json.Marshal(r)
 	if err == nil {
@@ -423,14 +425,13 @@ func look(ctx context.Context, nc *nats.Conn, to Instance) (l lookup) {
 	return l
 }
 
-// learn draws the conclusion. Who has left is an ack, if that was not what this
-// command has done; who was not found for a while is unreachable.
+// learn draws the conclusion. Who had left before it was told is an ack; who was not found for a while is unreachable.
 func (f *follower) learn(l lookup) (over bool, err error) {
 	f.looking = false
 	switch {
 	case l.of.Incarnation != f.to.Incarnation: // somebody has answered meanwhile
 	case l.report != nil:
-		if f.accepted {
+		if f.told {
 			return f.hear(l.report, true)
 		}
 		f.heard.Store(l.report)

@@ -10,8 +10,12 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 )
 
-// flushTime is what the last message may take to be written.
-const flushTime = 100 * time.Millisecond
+const (
+	// flushTime is what the last message may take to be written.
+	flushTime = 100 * time.Millisecond
+	// deliverAgain is how long after a failure the report is published again.
+	deliverAgain = 100 * time.Millisecond
+)
 
 // publishReport is the component that publishes how all others fared, before the
 // connection is closed and the process is gone.
@@ -21,16 +25,44 @@ func (m *Member) publishReport(ctx context.Context) error {
 	report, over := m.lastWord(r)
 	report = fit(report, m.limit())
 	if over {
-		m.keepLastWord(report)
+		m.keepLastWord(report) // who asks from here on is told
 	}
-	m.publish(reportPrefix, told{Instance: m.Instance(), Report: report, Over: over})
 	if !over { // the alarm is near, and then there may be no time
+		m.publish(reportPrefix, told{Instance: m.Instance(), Report: report})
 		return m.flush()
 	}
-	if err := m.presence.keepReport(context.WithoutCancel(ctx), report); err != nil {
+	if err := m.deliver(ctx, report); err != nil {
 		return fmt.Errorf("remote: publish the report: %w", err)
 	}
 	return nil
+}
+
+// deliver publishes the last word and writes it down. Where somebody waits for it,
+// because he has asked, NATS has a while to come back.
+func (m *Member) deliver(ctx context.Context, report *fsm.Report) error {
+	ctx, cancel := context.WithTimeout(ctx, absence)
+	defer cancel()
+	for {
+		if m.nc.IsConnected() {
+			m.publish(reportPrefix, told{Instance: m.Instance(), Report: report, Over: true})
+		}
+		err := m.presence.keepReport(context.WithoutCancel(ctx), report)
+		if err == nil || !m.wasAsked() {
+			return err
+		}
+		select {
+		case <-time.After(deliverAgain):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// wasAsked reports whether this process has taken a command from elsewhere.
+func (m *Member) wasAsked() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.taken) > 0
 }
 
 // publishFinal publishes the final report, unless it says nothing that has not been

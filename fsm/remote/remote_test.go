@@ -272,6 +272,7 @@ func TestAsk(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	p, nc := s.process("api/api-1.example", fsm.Config{}), s.connect()
+	listed(t, nc, "api", "api/api-1.example")
 	status, err := Ask(t.Context(), nc, "api/api-1.example")
 	if err != nil || status.State != fsm.Running || status.Instance.Incarnation != p.member.self.Incarnation {
 		t.Errorf("%+v, %v", status, err)
