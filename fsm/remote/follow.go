@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	// resend is how often a command is sent until there is a report. After the first
-	// time it asks how things stand.
-	resend = 500 * time.Millisecond
+	// resend is how often a command that was taken is sent again until there is a
+	// report: then it asks how things stand. Before, it is sent more often: first
+	// after resendFirst, then after twice as long, and so on.
+	resend      = 500 * time.Millisecond
+	resendFirst = 20 * time.Millisecond
 	// absence is for how long nobody may answer, and nothing be known of the process,
 	// until it is given up: more than nats.go waits before it reconnects.
 	absence = 3 * time.Second
@@ -222,7 +224,8 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 			return nil, errors.Join(ErrUnreachable, err)
 		}
 	}
-	tick := time.NewTicker(resend)
+	pause := resendFirst
+	tick := time.NewTimer(pause)
 	defer tick.Stop()
 	var end <-chan time.Time
 	for f.send(); ; {
@@ -238,6 +241,10 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 				return nil, f.unreachable()
 			}
 			f.send()
+			if pause = min(2*pause, resend); f.accepted {
+				pause = resend
+			}
+			tick.Reset(pause)
 		case <-f.insist:
 			f.insist, f.insisting = nil, true
 			if !f.accepted && !f.patient {
