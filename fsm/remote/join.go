@@ -23,6 +23,8 @@ const (
 	reportSuffix fsm.ID = "-report"
 	// maxCommands is how many commands a process takes. They all stay in its report.
 	maxCommands = 256
+	// answerTime is how long a command waits, at most, for its answer to be on its way.
+	answerTime = 10 * time.Millisecond
 )
 
 // Config says who joins. Group and Instance are needed.
@@ -188,6 +190,7 @@ func (m *Member) handle(msg *nats.Msg) {
 	}
 	m.answer(msg, r, refused, why)
 	if anew {
+		_ = m.nc.FlushTimeout(answerTime) // who asked knows, before this process has better things to do
 		m.obey(r)
 	}
 }
@@ -224,12 +227,12 @@ func (m *Member) obey(r request) {
 	if command.Within > 0 {
 		command.Within = max(1, min(command.Within, r.Until-m.uptime()))
 	}
-	m.logger.Info("remote: asked to "+string(r.Action), "id", r.ID, "reason", command.Reason, "by", command.By)
 	if r.Action == leave {
 		m.o.Request(command)
-		return
+	} else {
+		m.insists.Go(func() { m.o.Insist(command) }) // it looks for the culprits first
 	}
-	m.insists.Go(func() { m.o.Insist(command) }) // it looks for the culprits first
+	m.logger.Info("remote: asked to "+string(r.Action), "id", r.ID, "reason", command.Reason, "by", command.By)
 }
 
 // waitedForBy returns the processes that wait for this one, and itself.

@@ -31,10 +31,13 @@ type natsServer struct {
 	running *server.Server
 }
 
-func startServer(t testing.TB) *natsServer {
+func startServer(t testing.TB, options ...func(*server.Options)) *natsServer {
 	s := &natsServer{t: t, options: server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
 	}}
+	for _, option := range options {
+		option(&s.options)
+	}
 	s.start()
 	s.options.Port = s.running.Addr().(*net.TCPAddr).Port // and it comes back there
 	t.Cleanup(s.kill)

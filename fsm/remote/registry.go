@@ -3,7 +3,6 @@ package remote
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -136,8 +135,8 @@ func decodeEntry(key string, data []byte) (i Instance, err error) {
 	if len(data) > maxEntry {
 		return Instance{}, fmt.Errorf("%w: an entry of %d bytes", ErrInvalid, len(data))
 	}
-	if err := json.Unmarshal(data, &i); err != nil {
-		return Instance{}, fmt.Errorf("%w: entry %q: %w", ErrInvalid, key, err)
+	if err := decode(data, "entry", &i); err != nil {
+		return Instance{}, err
 	}
 	if err := i.valid(); err != nil {
 		return Instance{}, err
@@ -275,10 +274,7 @@ func get(ctx context.Context, bucket jetstream.KeyValue, key string, value any) 
 	if err != nil {
 		return notFound(err)
 	}
-	if err := json.Unmarshal(entry.Value(), value); err != nil {
-		return fmt.Errorf("%w: entry %q: %w", ErrInvalid, key, err)
-	}
-	return nil
+	return decode(entry.Value(), "entry", value)
 }
 
 func notFound(err error) error {

@@ -15,7 +15,7 @@ const (
 	maxID      = 64       // bytes
 	maxVia     = 64       // processes in a chain; longer ones are a cycle that nobody noticed
 	maxText    = 4 << 10  // bytes of a reason, of who asked, of an error
-	maxNesting = 16       // reports inside of reports
+	maxDepth   = 64       // braces inside of braces; reports inside of reports have three each
 	headroom   = 4 << 10  // bytes of a payload that are not the report
 	maxEntry   = 4 << 10  // bytes of an entry in the registry
 )
@@ -73,8 +73,8 @@ func decodeRequest(data []byte) (r request, err error) {
 	if len(data) > maxRequest {
 		return request{}, fmt.Errorf("%w: a request of %d bytes", ErrInvalid, len(data))
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return request{}, fmt.Errorf("%w: request: %w", ErrInvalid, err)
+	if err := decode(data, "request", &r); err != nil {
+		return request{}, err
 	}
 	return r, r.valid()
 }
@@ -108,8 +108,8 @@ func clean(c fsm.Command) fsm.Command {
 func clipped(text string) string { return text[:min(len(text), maxText)] }
 
 func decodeReply(data []byte) (r reply, err error) {
-	if err := json.Unmarshal(data, &r); err != nil {
-		return reply{}, fmt.Errorf("%w: reply: %w", ErrInvalid, err)
+	if err := decode(data, "reply", &r); err != nil {
+		return reply{}, err
 	}
 	if err := r.Instance.valid(); err != nil {
 		return reply{}, err
@@ -118,8 +118,8 @@ func decodeReply(data []byte) (r reply, err error) {
 }
 
 func decodeTold(data []byte) (t told, err error) {
-	if err := json.Unmarshal(data, &t); err != nil {
-		return told{}, fmt.Errorf("%w: message: %w", ErrInvalid, err)
+	if err := decode(data, "message", &t); err != nil {
+		return told{}, err
 	}
 	if err := t.Instance.valid(); err != nil {
 		return told{}, err
@@ -139,28 +139,43 @@ func firstErr(errs ...error) error {
 	return nil
 }
 
-// validReport refuses one that is nested too deep to print, and a last word that
-// is not said.
+// validReport refuses a last word that is not said.
 func validReport(r *fsm.Report, over bool) error {
 	if over && (r == nil || r.State != fsm.Terminated) {
 		return fmt.Errorf("%w: a last word without a final report", ErrInvalid)
 	}
-	if nesting(r) > maxNesting {
-		return fmt.Errorf("%w: reports inside of reports, more than %d", ErrInvalid, maxNesting)
+	return nil
+}
+
+// decode refuses what is nested too deep to be read in reasonable time: each report
+// inside of a report is read once more.
+func decode(data []byte, what string, into any) error {
+	if depthOf(data) > maxDepth {
+		return fmt.Errorf("%w: %s: nested too deep", ErrInvalid, what)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, what, err)
 	}
 	return nil
 }
 
-func nesting(r *fsm.Report) (depth int) {
-	if r == nil {
-		return 0
-	}
-	for _, l := range r.Components {
-		if depth = max(depth, nesting(l.Inner)); depth > maxNesting {
-			break
+// depthOf counts braces and brackets outside of strings.
+func depthOf(data []byte) (most int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '{' || c == '['):
+			depth++
+			most = max(most, depth)
+		case !quoted && (c == '}' || c == ']'):
+			depth--
 		}
 	}
-	return depth + 1
+	return most
 }
 
 // fit returns the report as it fits into a message: as it is, or with less and
