@@ -126,10 +126,7 @@ func TestRegistryIsLost(t *testing.T) {
 	}
 	s.process("api/api-1", fsm.Config{})
 	listed(t, nc, "", "api/api-1")
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	for _, bucket := range []string{PresentBucket, ReportsBucket} {
 		if err := js.DeleteKeyValue(t.Context(), bucket); err != nil {
 			t.Fatal(err)
@@ -152,6 +149,43 @@ func TestDeliveredTwice(t *testing.T) {
 	close(hold)
 	if got := p.ended(); len(got.Requests) != 1 || got.ExitCode() != 0 {
 		t.Errorf("it obeyed %d times", len(got.Requests))
+	}
+}
+
+// Insisting that overtakes the asking is asking too.
+func TestDeliveredOutOfOrder(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	p, nc := s.process("api/api-1", fsm.Config{}), s.connect()
+	asking := p.commandFor(time.Minute)
+	insisting := asking
+	insisting.Action, insisting.Command.Reason = insist, "now"
+	if a := send(t, nc, insisting); a.Refused != "" {
+		t.Errorf("refused: %s", a.Text)
+	}
+	r := p.ended()
+	if r.Command.Reason != "now" || len(r.Requests) != 1 {
+		t.Errorf("it was asked %+v", r.Requests)
+	}
+}
+
+// A stranger who may send commands, and makes them up by the thousand, does not fill
+// the memory.
+func TestTooManyCommands(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	p, nc := s.process("api/api-1", fsm.Config{Alarm: generous}), s.connect()
+	hold := make(chan struct{})
+	p.register("db", fsm.Func(func(context.Context) error { <-hold; return nil }))
+	var last reply
+	for i := range maxCommands + 1 {
+		r := p.commandFor(time.Minute)
+		r.ID = fmt.Sprint(i)
+		last = send(t, nc, r)
+	}
+	close(hold)
+	if r := p.ended(); last.Refused != refusedInvalid || len(r.Requests) != maxCommands {
+		t.Errorf("%d commands were taken, and the last was %q", len(r.Requests), last.Refused)
 	}
 }
 
@@ -244,6 +278,15 @@ func send(t testing.TB, nc *nats.Conn, r request) reply {
 	return answer
 }
 
+func jetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
 func marshal(t testing.TB, v any) []byte {
 	t.Helper()
 	data, err := json.Marshal(v)
@@ -284,12 +327,8 @@ func TestEntryExpiresWhileTheProcessLives(t *testing.T) {
 		t.Errorf("news: %s", got)
 	}
 
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Now there is no entry when it is asked.
-	bucket, err := js.KeyValue(t.Context(), PresentBucket)
+	bucket, err := jetStream(t, nc).KeyValue(t.Context(), PresentBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,10 +513,7 @@ func TestGarbageOnEverySubject(t *testing.T) {
 			}
 		}
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := jetStream(t, nc)
 	for bucket, keys := range map[string][]string{
 		PresentBucket: {"store.garbage", "garbage"}, ReportsBucket: {"last.store.garbage", "report." + run, "report.garbage"},
 	} {

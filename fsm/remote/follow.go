@@ -116,8 +116,8 @@ func Shutdown(ctx context.Context, nc *nats.Conn, to Instance, id string, comman
 	return nil, fmt.Errorf("remote: shut %s down: %w", to, err)
 }
 
-// Insist is [Shutdown] of which the polite time is over at once: what runs there is
-// insisted upon. Given the id of a Shutdown that is going on it insists upon that.
+// Insist is [Shutdown] of which the polite time is over at once, as
+// [fsm.Orchestrator.Insist] has it: what runs there is insisted upon. Given the id of a Shutdown that is going on it insists upon that.
 func Insist(ctx context.Context, nc *nats.Conn, to Instance, id string, command fsm.Command) (*fsm.Report, error) {
 	f, err := newFollower(nc, to, id, command)
 	if err == nil {
@@ -357,6 +357,10 @@ func (f *follower) takeReply(r reply) (over bool, err error) {
 	case r.Refused != "":
 		return true, fmt.Errorf("%w: refused: %s", ErrInvalid, clipped(r.Text))
 	case r.Action != ask:
+		if !f.accepted && f.insisting {
+			f.accepted = true
+			f.send()
+		}
 		f.accepted = true
 		return f.hear(r.Report, r.Over)
 	case f.answered:

@@ -239,14 +239,24 @@ func TestShutdownTwiceWithOneIDIsOnce(t *testing.T) {
 	}
 }
 
-func TestInsistAlone(t *testing.T) {
+// An operator asks, and later insists upon the same.
+func TestInsist(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	p := s.process("api/api-1", fsm.Config{Alarm: generous})
-	p.register("db", fsm.Func(func(ctx context.Context) error { <-ctx.Done(); return nil }))
-	r, err := Insist(t.Context(), s.connect(), p.member.Instance(), "", fsm.Command{Reason: "now"})
+	p, nc := s.process("api/api-1", fsm.Config{Alarm: generous}), s.connect()
+	begun := make(chan struct{})
+	p.register("db", fsm.Func(func(ctx context.Context) error { close(begun); <-ctx.Done(); return nil }))
+	asked := make(chan error, 1)
+	go func() {
+		asked <- second(Shutdown(t.Context(), nc, p.member.Instance(), "deploy-42", fsm.Command{Reason: "deploy"}))
+	}()
+	<-begun
+	r, err := Insist(t.Context(), nc, p.member.Instance(), "deploy-42", fsm.Command{Reason: "now"})
 	if err != nil || !line(t, r, "db").Insisted || r.Took > generous/2 {
 		t.Errorf("%v, %v", r, err)
+	}
+	if err := <-asked; err != nil {
+		t.Errorf("who asked: %v", err)
 	}
 }
 
