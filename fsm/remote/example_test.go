@@ -34,11 +34,8 @@ func Example() {
 		if err != nil {
 			return err
 		}
-		if err := o.Register("store", member.Component("store/store-1"), fsm.After("http")); err != nil {
-			return err
-		}
-		closeNATS := fsm.Func(func(context.Context) error { nc.Close(); return nil })
-		return o.Register("nats", closeNATS, fsm.Last(), fsm.After("remote-report"))
+		// The connection is closed by the end of the process, after the last word.
+		return o.Register("store", member.Component("store/store-1"), fsm.After("http"))
 	}
 	os.Exit(fsm.Main(fsm.Config{Alarm: 10 * time.Second}, start))
 }

@@ -74,9 +74,13 @@ type takenKey struct {
 //
 // It registers two components. "remote" Withdraws: it takes the process off the
 // registry before anything closes. "remote-report" is Last: it waits for all others,
-// to 96 % of the alarm at most, and publishes how they fared, so what closes nc must
-// be registered as Last and [fsm.After] it, and is not in that report. Both are
-// BestEffort: with NATS away they fail, and nobody is to blame.
+// to 96 % of the alarm at most, and publishes how they fared. Both are BestEffort: with
+// NATS away they fail, and nobody is to blame.
+//
+// Leave closing nc to the end of the process, or to after [Member.Done]. As a component
+// it would have to be Last, Strict, BestEffort and [fsm.After] "remote-report", or last
+// call would close the connection under a report that names a culprit; and what is
+// ordered after "remote-report" is not in the report that it publishes.
 //
 // An instance is one process: of two that use a name at once the newer one is
 // listed, and the older says so. Errors wrap [ErrInvalid] or are those of

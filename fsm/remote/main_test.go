@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,12 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childEnv); config != "" {
+		child(config)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // generous is for what has no reason to take long, on a busy machine.
 const generous = 30 * time.Second

@@ -56,7 +56,7 @@ func TestWithdrawnFirstAndReportedLast(t *testing.T) {
 		return err
 	}))
 	p.register("telemetry", fsm.Func(func(context.Context) error { return errors.New("collector is away") }), fsm.Last())
-	p.register("nats", fsm.Func(func(context.Context) error { p.nc.Close(); return nil }), fsm.Last(), fsm.After("remote-report"))
+	p.register("nats", fsm.Func(func(context.Context) error { p.nc.Close(); return nil }), fsm.Last(), fsm.Strict(), fsm.BestEffort(), fsm.After("remote-report"))
 
 	r, err := Shutdown(t.Context(), watcher, instance, "", fsm.Command{Reason: "test"})
 	if err != nil {
