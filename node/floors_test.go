@@ -20,6 +20,7 @@ const module = "github.com/farewell-node/farewell/"
 var floors = map[string][]string{
 	"fsm":               {},
 	"fsm/fsmtest":       {"fsm"},
+	"fsm/remote":        {"fsm"}, // a module of its own
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
 	"neighborhood":      {"fsm", "streams/identity"},
