@@ -191,9 +191,9 @@ type follower struct {
 	subs     []*nats.Subscription
 	found    chan lookup
 
-	sent      time.Time // the last ask
-	clock     time.Time // when the other one's uptime was, at the earliest, …
-	uptime    time.Duration
+	sent      time.Time     // the last ask
+	clock     time.Time     // when that was to which the answer came, and …
+	uptime    time.Duration // … what the other one's clock read then, or a round trip later
 	answered  bool
 	told      bool // the command was sent; it may have been taken without our knowing
 	accepted  bool
