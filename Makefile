@@ -9,7 +9,7 @@ FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
-MODULES = fsm/fsmotel docs/kubernetes docs/compare docs/recipes
+MODULES = fsm/fsmotel fsm/remote docs/kubernetes docs/compare docs/recipes
 
 .PHONY: help run build cross test soak lint fuzz docs bench compare release release-check compiler
 
@@ -53,7 +53,7 @@ lint: ## formatting, go vet (the command for Windows, everything for macOS), sta
 	$(KUBEVALID) docs/kubernetes/service.yaml docs/kubernetes/node.yaml
 
 fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
-	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
+	@for module in . $(MODULES); do go -C $$module list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... || exit 1; done | while read -r dir; do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go); do \
 			echo "$$target"; (cd "$$dir" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 		done; \

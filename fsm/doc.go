@@ -74,7 +74,8 @@
 //
 // # Beside it
 //
-// Package fsmhttp has HTTP servers, readiness and drain. Package fsmtest shuts a
+// Package remote, a module of its own, has processes on other hosts as components,
+// over NATS. Package fsmhttp has HTTP servers, readiness and drain. Package fsmtest shuts a
 // program's components down in every combination of what they might do, and drives
 // any state machine from its diagram.
 package fsm

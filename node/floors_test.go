@@ -24,6 +24,7 @@ var floors = map[string][]string{
 	"fsm/systemd":       {"fsm"},
 	"fsm/fsmotel":       {"fsm"}, // a module of its own
 	"docs/kubernetes":   {"fsm"}, // a module of its own
+	"fsm/remote":        {"fsm"}, // a module of its own
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
 	"neighborhood":      {"fsm", "streams/identity"},
