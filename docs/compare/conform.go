@@ -215,6 +215,7 @@ func (c *clients) close() {
 }
 
 func linesTables(ctx context.Context, s settings) ([]*table, error) {
+	progress("lines: one service, written with each")
 	results := make([]conformance, len(service.Versions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.faults.atOnce)
