@@ -276,6 +276,7 @@ A small letter: not in each of the %d trials. R: the component was started again
 
 func faultTables(ctx context.Context, all settings) ([]*table, error) {
 	s := all.faults
+	progress("faults: %d programs", s.trials*len(peers.Faults)*len(peers.All))
 	verdicts, err := tryFaults(ctx, peers.All, s)
 	if err != nil {
 		return nil, err

@@ -211,10 +211,12 @@ func roundTrip(ws *gorilla.Conn, request []byte) ([]byte, error) {
 }
 
 func gatewayTables(_ context.Context, s settings) ([]*table, error) {
+	progress("gateway: a status round trip")
 	status, err := statusTable(s.gateway)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: status: %w", err)
 	}
+	progress("gateway: %d watchers", s.gateway.watchers)
 	watch, err := watchTable(s.gateway)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: watchers: %w", err)

@@ -115,6 +115,7 @@ func leaveTables(ctx context.Context, s settings) ([]*table, error) {
 	}
 	for _, size := range s.leave.sizes {
 		for _, c := range contenders {
+			progress("leave: %s, %d others", c.name, size)
 			row, err := leaveRow(ctx, c, size, s.leave)
 			if err != nil {
 				return nil, fmt.Errorf("leave: %s, %d: %w", c.name, size, err)

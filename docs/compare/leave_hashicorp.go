@@ -18,7 +18,7 @@ const leaveTimeout = 5 * time.Second
 // gossiper is a member of memberlist or serf.
 type gossiper interface {
 	address() string
-	join(address string) error
+	join(addresses ...string) error
 	leave() error
 	stop() error
 }
@@ -98,7 +98,7 @@ func openGossip(ctx context.Context, others int, open func(string, *observer) (g
 		}
 		g.members, g.observers = append(g.members, m), append(g.observers, o)
 		if i > 0 {
-			if err := m.join(g.members[0].address()); err != nil {
+			if err := m.join(g.addresses()[:i]...); err != nil {
 				return g, err
 			}
 		}
@@ -111,6 +111,15 @@ func openGossip(ctx context.Context, others int, open func(string, *observer) (g
 		}
 	}
 	return g, nil
+}
+
+// addresses are those of all members: who joins tells each of them, or it could
+// take a while until everybody knows.
+func (g *gossipGroup) addresses() (all []string) {
+	for _, m := range g.members {
+		all = append(all, m.address())
+	}
+	return all
 }
 
 func (g *gossipGroup) close() error {
@@ -136,7 +145,7 @@ func (g *gossipGroup) join(ctx context.Context) (leaver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.join(g.members[0].address()); err != nil {
+	if err := m.join(g.addresses()...); err != nil {
 		return nil, err
 	}
 	l := &gossipLeaver{m, make(chan notice, len(g.members))}
@@ -195,8 +204,8 @@ func (m listMember) address() string { return m.LocalNode().Address() }
 func (m listMember) leave() error    { return m.Leave(leaveTimeout) }
 func (m listMember) stop() error     { return m.Shutdown() }
 
-func (m listMember) join(address string) error {
-	_, err := m.Join([]string{address})
+func (m listMember) join(addresses ...string) error {
+	_, err := m.Join(addresses)
 	return err
 }
 
@@ -261,7 +270,7 @@ func (m serfMember) address() string {
 func (m serfMember) leave() error { return m.Leave() }
 func (m serfMember) stop() error  { return m.Shutdown() }
 
-func (m serfMember) join(address string) error {
-	_, err := m.Join([]string{address}, true)
+func (m serfMember) join(addresses ...string) error {
+	_, err := m.Join(addresses, true)
 	return err
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	settleTime = 90 * time.Second // for a network to know a new member
-	quiet      = time.Second      // from then on, until nobody has anything more to say
+	quiet      = time.Second      // of silence: nobody has anything more to say
 )
 
 // member is a node of this project without its UI: a neighborhood on a pool of
@@ -159,7 +159,15 @@ func (g *nodeGroup) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	time.Sleep(quiet)
+	for _, m := range g.members {
+		for s := m.Snapshot(); s.Waiting > 0 || time.Since(s.LastGossip) < quiet; s = m.Snapshot() {
+			select {
+			case <-time.After(quiet / 10):
+			case <-ctx.Done():
+				return fmt.Errorf("the neighborhood is not silent: %w", context.Cause(ctx))
+			}
+		}
+	}
 	return nil
 }
 

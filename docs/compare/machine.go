@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/farewell-node/farewell/docs/compare/peers"
 )
@@ -29,6 +30,13 @@ func writeMachine(w io.Writer) {
 		all = append(all, strings.TrimPrefix(module, "github.com/")+" "+peers.Peer{Module: module}.Version())
 	}
 	fmt.Fprintf(w, "This project as it stands here; %s.\n\n", strings.Join(all, ", "))
+}
+
+var begun = time.Now()
+
+// progress tells whoever waits what is being measured, and since when.
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%4.0f s  "+format+"\n", append([]any{time.Since(begun).Seconds()}, args...)...)
 }
 
 // loadAverage is that of the last minute: 2.00 keeps two cores busy.

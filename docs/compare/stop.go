@@ -13,14 +13,17 @@ import (
 )
 
 func stopTables(_ context.Context, s settings) ([]*table, error) {
+	progress("stop: in order")
 	orders, err := orderTable(s.orders)
 	if err != nil {
 		return nil, err
 	}
+	progress("stop: overhead")
 	overhead, err := overheadTable(s.overheadSizes, s.overheads)
 	if err != nil {
 		return nil, err
 	}
+	progress("stop: one of ten hangs")
 	hang, err := hangTable(s.hangs)
 	if err != nil {
 		return nil, err

@@ -35,13 +35,15 @@ const (
 	DeadListener = "dead"        // gRPC's fails while the service runs
 )
 
+// deadAfter is long enough for the service to be up.
+const deadAfter = 300 * time.Millisecond
+
 // Env is what the service runs in. What happens is written to Record, a line each.
 type Env struct {
 	Fault  string
 	Record io.Writer
 
-	mu       sync.Mutex
-	listener net.Listener // gRPC's
+	mu sync.Mutex
 }
 
 func (e *Env) happens(format string, args ...any) {
@@ -57,29 +59,17 @@ func (e *Env) Listen(name string) (net.Listener, error) {
 		return nil, err
 	}
 	e.happens("%s %s", name, l.Addr())
-	if name == "grpc" {
-		e.listener = l
+	if name == "grpc" && e.Fault == DeadListener {
+		time.AfterFunc(deadAfter, func() { _ = l.Close() })
 	}
 	return l, nil
 }
 
-// Ready is whether the service is: what its readiness check answers.
-type Ready struct {
-	is  atomic.Bool
-	env *Env
-}
+// Ready is whether the service is, as its readiness check answers.
+type Ready struct{ is atomic.Bool }
 
-// NewReady returns one that is not.
-func (e *Env) NewReady() *Ready { return &Ready{env: e} }
-
-// Set changes it.
-func (r *Ready) Set(ready bool) {
-	r.is.Store(ready)
-	r.env.happens("ready %v", ready)
-	if ready && r.env.Fault == DeadListener {
-		time.AfterFunc(50*time.Millisecond, func() { _ = r.env.listener.Close() })
-	}
-}
+// Set changes it; at first it is not.
+func (r *Ready) Set(ready bool) { r.is.Store(ready) }
 
 func (r *Ready) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if !r.is.Load() {
@@ -185,7 +175,7 @@ func (b backend) work(ctx context.Context) error {
 
 // NewWeb returns the HTTP server, and the WebSockets that it has taken over, which
 // its Shutdown neither waits for nor closes.
-func (e *Env) NewWeb(pool *Pool, telemetry *Telemetry, ready *Ready) (*http.Server, *Sockets) {
+func (e *Env) NewWeb(pool *Pool, telemetry *Telemetry, ready http.Handler) (*http.Server, *Sockets) {
 	b := backend{pool, telemetry}
 	sockets := &Sockets{backend: b, open: map[*websocket.Conn]struct{}{}}
 	mux := http.NewServeMux()

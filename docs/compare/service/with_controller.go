@@ -36,7 +36,7 @@ func serveController(ctx context.Context, env *Env) (err error) {
 		return err
 	}
 	defer func() { cancel(); err = errors.Join(err, closePool(stopping, pool)) }()
-	ready := env.NewReady()
+	ready := &Ready{}
 	web, sockets := env.NewWeb(pool, telemetry, ready)
 	rpc := env.NewRPC(pool, telemetry)
 	webListener, err := env.Listen("http")

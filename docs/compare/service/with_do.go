@@ -41,7 +41,7 @@ func (r *doReady) Shutdown(ctx context.Context)      { drain(ctx, r.Ready) }
 
 func serveDo(ctx context.Context, env *Env) error {
 	died := make(chan error, 2)
-	ready := env.NewReady()
+	ready := &Ready{}
 	injector := do.New()
 	do.Provide(injector, func(do.Injector) (*Telemetry, error) { return env.NewTelemetry(), nil })
 	do.Provide(injector, func(i do.Injector) (*doPool, error) {

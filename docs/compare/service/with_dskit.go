@@ -98,7 +98,7 @@ func (s dskitStop) Stop() error { s(); return nil }
 func serveDskit(env *Env, logger log.Logger) error {
 	running, stopped := context.WithCancel(context.Background())
 	defer stopped()
-	s := &dskitService{env: env, stopping: untilAfter(running, Deadline), ready: env.NewReady()}
+	s := &dskitService{env: env, stopping: untilAfter(running, Deadline), ready: &Ready{}}
 	all := modules.NewManager(logger)
 	all.RegisterModule("telemetry", s.initTelemetry)
 	all.RegisterModule("pool", s.initPool)

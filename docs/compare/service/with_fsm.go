@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/fsmhttp"
 )
 
 // WithFSM is the service with this project's package fsm.
@@ -23,8 +24,7 @@ func startFSM(ctx context.Context, o *fsm.Orchestrator, env *Env) error {
 	if err != nil {
 		return err
 	}
-	ready := env.NewReady()
-	web, sockets := env.NewWeb(pool, telemetry, ready)
+	web, sockets := env.NewWeb(pool, telemetry, fsmhttp.Readiness(o))
 	rpc := env.NewRPC(pool, telemetry)
 	webListener, err := env.Listen("http")
 	if err != nil {
@@ -34,14 +34,12 @@ func startFSM(ctx context.Context, o *fsm.Orchestrator, env *Env) error {
 	if err != nil {
 		return errors.Join(err, webListener.Close())
 	}
-	serveWeb := func() error { return web.Serve(webListener) }
 	serveRPC := func() error { return rpc.Serve(rpcListener) }
-	defer ready.Set(true)
 	return errors.Join(
 		o.Register("pool", fsm.Func(func(context.Context) error { pool.Close(); return nil })),
-		o.Register("http", fsm.Serve(serveWeb, web), fsm.Before("pool")),
+		o.Register("http", fsmhttp.Serve(web, webListener), fsm.Before("pool")),
 		o.Register("websockets", sockets, fsm.Before("pool")),
 		o.Register("grpc", fsm.Serve(serveRPC, fsm.Stopper(rpc.GracefulStop, rpc.Stop)), fsm.Before("pool")),
-		o.Register("readiness", fsm.Func(func(ctx context.Context) error { drain(ctx, ready); return nil }), fsm.Withdraws()),
+		fsmhttp.Drain(o, "drain", Drain),
 	)
 }

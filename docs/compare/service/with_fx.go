@@ -11,8 +11,8 @@ import (
 // WithFx is the service with go.uber.org/fx. It exits by itself if the code is not 0.
 func WithFx(env *Env) int {
 	fx.New(
-		fx.Supply(env),
-		fx.Provide(fxTelemetry, fxPool, (*Env).NewReady, (*Env).NewWeb, (*Env).NewRPC),
+		fx.Supply(env, fx.Annotate(&Ready{}, fx.As(fx.Self()), fx.As(new(http.Handler)))),
+		fx.Provide(fxTelemetry, fxPool, (*Env).NewWeb, (*Env).NewRPC),
 		fx.Invoke(fxServe),
 		fx.StopTimeout(Deadline),
 	).Run()

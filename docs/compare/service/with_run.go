@@ -29,7 +29,7 @@ func serveRun(env *Env) (err error) {
 		return err
 	}
 	defer func() { err = also(err, closePool(stopping, pool)) }()
-	ready := env.NewReady()
+	ready := &Ready{}
 	web, sockets := env.NewWeb(pool, telemetry, ready)
 	rpc := env.NewRPC(pool, telemetry)
 	webListener, err := env.Listen("http")
