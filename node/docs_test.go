@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,5 +93,40 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		if len(found) < 5 {
 			t.Errorf("%s names %d tests", document, len(found))
 		}
+	}
+}
+
+// The figures beside peers are those that the comparison printed last.
+func TestReadmeFiguresAreMeasured(t *testing.T) {
+	measured := read(t, "../docs/compare/README.md")
+	cells := func(section, row string) []string {
+		_, text, _ := strings.Cut(measured, "\n### "+section)
+		text, _, _ = strings.Cut(text, "\n### ")
+		for line := range strings.Lines(text) {
+			if cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|"); strings.TrimSpace(cells[0]) == row {
+				return cells
+			}
+		}
+		t.Fatalf("no row %q in %q", row, section)
+		return nil
+	}
+	_, table, _ := strings.Cut(read(t, "../README.md"), "<!-- docs/compare/README.md, kept equal by a test -->\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")[2:]
+	for _, row := range rows {
+		shown := strings.Split(strings.Trim(row, "|"), "|")
+		library := strings.TrimSpace(shown[0])
+		column := slices.IndexFunc(cells("Faults\n", "fault"), func(name string) bool { return strings.TrimSpace(name) == library })
+		want := []string{
+			cells("One service", library)[1], cells("Faults\n", "yes, of all asked")[column], cells("Stop: in order", library)[3],
+		}
+		for i, cell := range want {
+			if strings.TrimSpace(shown[i+1]) != strings.TrimSpace(cell) {
+				t.Errorf("README says %s of %s, measured was %s", shown[i+1], library, cell)
+			}
+		}
+	}
+	if len(rows) != 3 {
+		t.Errorf("%d rows", len(rows))
 	}
 }
