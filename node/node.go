@@ -56,7 +56,7 @@ const logTime = 100 * time.Millisecond
 const memoryTime = 50 * time.Millisecond
 
 // Start starts a node: when it returns, UIs and neighbors can connect, and the configured neighbors are being dialed;
-// one that cannot be reached is tried again. It owns SIGINT and SIGTERM from then on, until the node has ended.
+// one that cannot be reached is tried again. It owns SIGINT, SIGTERM and SIGHUP from then on, until the node has ended.
 //
 // The key file is locked until the node has ended: a second start on it fails with an error that wraps
 // [identity.ErrInUse].

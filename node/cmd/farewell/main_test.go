@@ -313,7 +313,7 @@ func TestSecondStartOnOneKey(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			p := nodeProcess(t)
 			if err := p.command.Process.Signal(signal); err != nil {

@@ -36,8 +36,9 @@ func newRun() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run one node until it is shut down",
-		Long: `Run one node until it is shut down: over its UI, or by SIGINT or SIGTERM. A
-second signal forces the end.
+		Long: `Run one node until it is shut down: over its UI, or by SIGINT, SIGTERM or
+SIGHUP. A second signal, after 100 ms or more, forces the end. SIGHUP and SIGINT
+stay ignored if they were when it started, as under nohup.
 
 When the node is up it prints one line of JSON on stdout, with its descriptor
 (null if it takes no connections) and the address of its UI. It logs on stderr.
