@@ -101,7 +101,7 @@ func TestHungDatabaseIsNamed(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	s.Expect(t, `hung: store; exit code 3`, `component \\"store\\": hung.*stack=.*puddle.*Close`,
-		`cut 4 busy and 4 hijacked connections`)
+		`cut [1-9]\d* busy and [1-9]\d* hijacked connections`)
 }
 
 func TestListenerThatDiesEndsTheProcess(t *testing.T) {

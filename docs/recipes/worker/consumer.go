@@ -10,11 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
 	inFlight  = 16              // jobs at a time
+	heartbeat = time.Second     // without two of them in a row the consumer may be gone
 	redeliver = 2 * time.Second // after so long a job that was not acked is somebody else's
 )
 
@@ -24,6 +26,7 @@ const (
 type consumer struct {
 	results *producer
 	jobs    jetstream.ConsumeContext
+	info    func(context.Context) error // of the consumer on the server
 	working sync.WaitGroup
 	insist  context.Context // of the jobs
 	give    context.CancelFunc
@@ -39,14 +42,27 @@ func consume(ctx context.Context, js jetstream.JetStream, results *producer) (*c
 	if err != nil {
 		return nil, fmt.Errorf("consumer: %w", err)
 	}
-	c := &consumer{results: results}
+	c := &consumer{results: results, info: func(ctx context.Context) error { _, err := jobs.Info(ctx); return err }}
 	c.insist, c.give = context.WithCancel(context.Background())
 	c.jobs, err = jobs.Consume(func(job jetstream.Msg) { c.working.Go(func() { c.work(job) }) },
-		jetstream.PullMaxMessages(inFlight), jetstream.ConsumeErrHandler(c.failed))
+		jetstream.PullMaxMessages(inFlight), jetstream.PullHeartbeat(heartbeat), jetstream.ConsumeErrHandler(c.failed))
 	return c, err
 }
 
-func (c *consumer) failed(_ jetstream.ConsumeContext, err error) { c.broken.Store(&err) }
+// failed ends the run of a consumer that has been deleted. The server says so only
+// to a request that is waiting; else nothing comes any more, and one has to ask.
+func (c *consumer) failed(running jetstream.ConsumeContext, err error) {
+	if errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, nats.ErrNoResponders) {
+		ctx, cancel := context.WithTimeout(c.insist, redeliver)
+		defer cancel()
+		if !errors.Is(c.info(ctx), jetstream.ErrConsumerNotFound) {
+			return // the server is away, or slow: it is waited for
+		}
+		err = jetstream.ErrConsumerDeleted
+		defer running.Stop()
+	}
+	c.broken.Store(&err)
+}
 
 // Run returns when no jobs come any more, with the reason if nobody has asked for that.
 func (c *consumer) Run() error {
