@@ -76,7 +76,6 @@ const (
 	// What means nothing to the core.
 	sampledLate
 	runEnded
-	closerAlarm
 )
 
 // effect is an event to record. Those of kind Started and Insisted also say

@@ -62,9 +62,9 @@ type runner struct {
 // Go registers a component that one function is: run is called in a goroutine
 // of its own, its ctx ends when its turn to stop comes, and its return is its
 // ack. What [Serve] says of errors, panics and returning nil is true of it. Its
-// ctx ends once, with a departure too; insisting cannot tell it more. It does not block, and a run
-// whose registration is refused is never started; errors are those of
-// [Orchestrator.Register].
+// ctx ends once, with a departure too; insisting cannot tell it more. It does not
+// block, and a run whose registration is refused is never started; errors are
+// those of [Orchestrator.Register].
 func (o *Orchestrator) Go(id ID, run func(ctx context.Context) error, options ...Option) error {
 	return o.add(id, func() (*component, error) { return newGo(id, run, options) })
 }
@@ -155,7 +155,7 @@ func (c *component) stop(ctx context.Context) error {
 
 // stoppedTexts are of errors that mean no more than that somebody was stopped.
 // They are compared by text, because their packages are too large to import for
-// that; a test holds them against the real ones.
+// that; tests hold them against the real ones, that of gRPC in docs/recipes.
 var stoppedTexts = []string{
 	"http: Server closed", "use of closed network connection", "grpc: the server has been stopped",
 }

@@ -141,7 +141,8 @@ func defaultKeyFile() (string, error) {
 // run runs the node and exits with the code of its report.
 func (f *runFlags) run(c *cobra.Command) error {
 	// Without this the process would die, without a farewell, when whoever reads its log is gone.
-	signal.Ignore(syscall.SIGPIPE)
+	// The node lets go of the signal when it has ended, and lines of the log may still come after that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	n, err := node.Start(f.node)
 	if errors.Is(err, node.ErrConfig) {
 		return usage(c, err)
