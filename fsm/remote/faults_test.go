@@ -570,3 +570,65 @@ func TestClocksDoNotMatter(t *testing.T) {
 		}
 	}
 }
+
+// A process that was stopped in a debugger, or with SIGSTOP, is still there for NATS.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	nc := s.connect()
+	frozen := Instance{Group: "api", Name: "api-1", Incarnation: "x"}
+	sub, err := nc.Subscribe(commandPrefix+frozen.runKey(), func(m *nats.Msg) {
+		r, err := decodeRequest(m.Data)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		began := time.Now()
+		a := reply{ID: r.ID, Action: r.Action, Instance: frozen, State: fsm.Running}
+		if r.Action == leave {
+			a.State = fsm.AwaitingAcks
+			a.Report = &fsm.Report{
+				Requests: []fsm.Command{r.Command}, State: a.State, Began: began, Deadline: began.Add(100 * time.Millisecond),
+				Components: []fsm.ComponentReport{{ID: "disk", Outcome: fsm.OutcomeStopping}},
+			}
+			err = m.Sub.Unsubscribe() // that is its last word …
+		}
+		if err := errors.Join(err, m.Respond(marshal(t, a))); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deaf, err := nc.Subscribe(sub.Subject, func(*nats.Msg) {}) // … and it is still there
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = deaf.Unsubscribe() }()
+	report, err := Shutdown(t.Context(), s.connect(), frozen, "", fsm.Command{})
+	if !errors.Is(err, ErrUnreachable) || report == nil || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("%v, %v", report, err)
+	}
+}
+
+func TestHowLongSilenceIsBorne(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	second := func(n int) time.Time { return now.Add(time.Duration(n) * time.Second) }
+	for name, c := range map[string]struct {
+		word, due time.Time
+		mute      bool
+	}{
+		"it has just answered":                          {second(0), time.Time{}, false},
+		"it has said nothing for long":                  {second(-30), time.Time{}, true},
+		"its alarm has not rung":                        {second(-29), second(1), false},
+		"its alarm rings, and it goes on answering":     {second(-1), second(-20), false},
+		"its alarm has just rung":                       {second(-20), second(-2), false},
+		"its alarm has rung, and it says nothing since": {second(-3), second(-3), true},
+	} {
+		f := follower{word: c.word, due: c.due}
+		if f.mute(now) != c.mute {
+			t.Errorf("%s: %t", name, !c.mute)
+		}
+	}
+}

@@ -26,7 +26,7 @@ const (
 	// until it is given up: more than nats.go waits before it reconnects.
 	absence = 3 * time.Second
 	// validity is for how long a command may take effect that does not say how long
-	// the shutdown may take.
+	// the shutdown may take, and how long its receiver may say nothing.
 	validity = 30 * time.Second
 	// endMargin is how long before the alarm here a component that was insisted upon
 	// returns, to say what it has heard.
@@ -107,6 +107,9 @@ func by(asked string, self Instance) string {
 // not this function's error. The error wraps [ErrUnreachable] if there is no report,
 // the cause of ctx when that ends first, [ErrAway] in it if NATS is away, or
 // [ErrInvalid]. With an error the report is what was heard last, and may be nil.
+// Where neither ctx nor command says until when, a process that is there and says
+// nothing, such as one that was stopped in a debugger, is unreachable three seconds
+// after the alarm that it has told of, or 30 s after its last word.
 func Shutdown(ctx context.Context, nc *nats.Conn, to Instance, id string, command fsm.Command) (*fsm.Report, error) {
 	f, err := newFollower(nc, to, id, command)
 	if err == nil {
@@ -200,6 +203,8 @@ type follower struct {
 	insisting bool
 	looking   bool
 	silent    time.Time // since when nobody answers; zero if somebody does
+	word      time.Time // the last one that was heard, or could not be while NATS was away
+	due       time.Time // when the alarm there rings, as far as it has said
 	why       error     // what is known of that
 }
 
@@ -224,6 +229,7 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 			return nil, errors.Join(ErrUnreachable, err)
 		}
 	}
+	f.word = time.Now()
 	pause := resendFirst
 	tick := time.NewTimer(pause)
 	defer tick.Stop()
@@ -237,7 +243,7 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 		case l := <-f.found:
 			over, err = f.learn(l)
 		case <-tick.C:
-			if f.left() == 1 {
+			if left := f.left(); left == 1 || left == 0 && f.mute(time.Now()) {
 				return nil, f.unreachable()
 			}
 			f.send()
@@ -283,7 +289,7 @@ func (f *follower) unsubscribe() {
 // send sends what is to be said now: who are you, leave, or I insist.
 func (f *follower) send() {
 	if !f.nc.IsConnected() { // what is sent now would arrive when it is no longer meant
-		f.why = ErrAway
+		f.why, f.word = ErrAway, time.Now()
 		return
 	}
 	r, subject := request{ID: f.id, Incarnation: f.to.Incarnation, Via: f.via()}, commandPrefix+f.to.runKey()
@@ -347,7 +353,7 @@ func (f *follower) take(ctx context.Context, m *nats.Msg) (over bool, err error)
 }
 
 func (f *follower) takeReply(r reply) (over bool, err error) {
-	f.silent, f.why = time.Time{}, nil
+	f.silent, f.why, f.word = time.Time{}, nil, time.Now()
 	switch {
 	case r.Refused == refusedCycle:
 		return true, fmt.Errorf("%w: %s", fsm.ErrCycle, clipped(r.Text))
@@ -384,12 +390,30 @@ func (f *follower) hear(r *fsm.Report, over bool) (bool, error) {
 	}
 	f.heard.Store(r)
 	if !over {
+		f.word, f.due = time.Now(), dueOf(r, time.Now())
 		return false, nil
 	}
 	if err := f.errorOf(r); err != nil {
 		return true, &reportError{err}
 	}
 	return true, nil
+}
+
+// dueOf is when the alarm rings there, by the clock here: how long it has still is a
+// duration on the other one's.
+func dueOf(r *fsm.Report, now time.Time) time.Time {
+	if r.Deadline.IsZero() {
+		return time.Time{}
+	}
+	return now.Add(r.Deadline.Sub(r.Began.Add(r.Took)))
+}
+
+// mute reports whether a process is given up that is there and says nothing.
+func (f *follower) mute(now time.Time) bool {
+	if !f.due.IsZero() {
+		return now.Sub(f.word) >= absence && now.Sub(f.due) >= absence
+	}
+	return now.Sub(f.word) >= validity
 }
 
 // errorOf is the report's error, less what came with the command.
