@@ -48,11 +48,29 @@ func ServeTLS(server *http.Server, l net.Listener, certFile, keyFile string) fsm
 	return serve(server, l, func(l net.Listener) error { return server.ServeTLS(l, certFile, keyFile) })
 }
 
+// HandOver returns l for [Serve] and [ServeTLS] as one that takes nobody new from
+// the first moment of a shutdown, because another process accepts from the same
+// socket and is to have them. Those who are connected are served on for as long as
+// a [Drain] goes on, and asked to connect anew. Only a socket that both processes
+// share, as one that was inherited, loses nobody by that: of two that listen on
+// their own, as with SO_REUSEPORT, the one that is closed forgets who waits in it.
+func HandOver(l net.Listener) net.Listener {
+	if l == nil {
+		return nil // for Serve to refuse
+	}
+	return &handingOver{l}
+}
+
+type handingOver struct{ net.Listener }
+
 func serve(server *http.Server, l net.Listener, run func(net.Listener) error) fsm.Component {
 	if server == nil || l == nil {
 		return nil // for Register to refuse
 	}
-	own := &listener{Listener: l}
+	own := &listener{Listener: l, ended: make(chan struct{})}
+	if h, ok := l.(*handingOver); ok {
+		own.Listener, own.handsOver = h.Listener, true
+	}
 	return fsm.Serve(func() error { return run(own) }, &stop{tracked(server), own})
 }
 
@@ -65,6 +83,9 @@ type stop struct {
 // Quiesce asks clients to go elsewhere; a Drain gives them the time.
 func (s *stop) Quiesce(context.Context) error {
 	s.tracker.leaving.Store(true)
+	if s.listener.handsOver {
+		return s.listener.refuse()
+	}
 	return nil
 }
 
@@ -76,11 +97,28 @@ func (s *stop) Shutdown(ctx context.Context) error {
 // listener is closed once, and keeps what came of it.
 type listener struct {
 	net.Listener
-	once sync.Once
-	err  error
+	handsOver bool          // it takes nobody new before its server ends
+	ended     chan struct{} // closed when its server has ended it
+
+	close, end sync.Once
+	err        error
+}
+
+// refuse takes nobody new any more. For the server Accept only takes long.
+func (l *listener) refuse() error {
+	l.close.Do(func() { l.err = l.Listener.Close() })
+	return l.err
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if l.handsOver && errors.Is(err, net.ErrClosed) {
+		<-l.ended
+	}
+	return c, err
 }
 
 func (l *listener) Close() error {
-	l.once.Do(func() { l.err = l.Listener.Close() })
-	return l.err
+	l.end.Do(func() { close(l.ended) })
+	return l.refuse()
 }

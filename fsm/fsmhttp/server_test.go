@@ -482,3 +482,40 @@ func TestTwoListeners(t *testing.T) {
 		}
 	})
 }
+
+// Who is connected is served on while it drains; who comes then is for another process.
+func TestHandOver(t *testing.T) {
+	for _, name := range []string{"handed over", "kept"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := orchestrator(t, fsm.Config{})
+				pipes := newPipes()
+				l := net.Listener(pipes)
+				if name == "handed over" {
+					l = HandOver(pipes)
+				}
+				server := serverOf(func(http.ResponseWriter, *http.Request) {})
+				must(t, o.Register("http", Serve(server, l)), Drain(o, "drain", time.Second))
+				connected := pipes.dial()
+				synctest.Wait()
+				ended := make(chan struct{})
+				go func() { defer close(ended); shutDown(t, o, 0) }()
+				synctest.Wait()
+				closed := false
+				select {
+				case <-pipes.closed:
+					closed = true
+				default:
+				}
+				if closed != (name == "handed over") {
+					t.Errorf("while it drains, it takes nobody new: %t", closed)
+				}
+				send(t, connected, get)
+				if got := answer(t, connected); !strings.Contains(got, "200 OK") || !strings.Contains(got, "Connection: close") {
+					t.Errorf("who is connected is told %q", got)
+				}
+				<-ended
+			})
+		})
+	}
+}

@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -52,7 +50,7 @@ func start(o *fsm.Orchestrator, address, pidFile string, drain time.Duration) er
 	}
 	slog.Info("listening", "web", l.Addr().String())
 	server := &http.Server{Handler: http.HandlerFunc(serve)}
-	if err := o.Register("web", fsmhttp.Serve(server, acceptUntil(o.Context(), l))); err != nil {
+	if err := o.Register("web", fsmhttp.Serve(server, fsmhttp.HandOver(l))); err != nil {
 		return err
 	}
 	if err := fsmhttp.Drain(o, "drain", drain); err != nil {
@@ -76,39 +74,6 @@ func replaceOnSignal(next *tableflip.Upgrader) {
 			slog.Error("not replaced", "error", err)
 		}
 	}
-}
-
-// acceptUntil returns a listener that takes nobody new once ctx has ended: they are
-// for the next process. What it has accepted is served on, for as long as the drain
-// goes on.
-func acceptUntil(ctx context.Context, l net.Listener) net.Listener {
-	leaving := &leavingListener{Listener: l, ctx: ctx, closed: make(chan struct{})}
-	context.AfterFunc(ctx, func() { _ = l.Close() })
-	return leaving
-}
-
-type leavingListener struct {
-	net.Listener
-	ctx    context.Context
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *leavingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil && l.ctx.Err() != nil {
-		<-l.closed // for the server that is no failure
-		return nil, net.ErrClosed
-	}
-	return c, err
-}
-
-func (l *leavingListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	if l.ctx.Err() != nil {
-		return nil // it is closed, or about to be
-	}
-	return l.Listener.Close()
 }
 
 // serve answers with what it is sent, and who answers.
