@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 )
 
@@ -73,7 +74,7 @@ func TestPageOfARealNode(t *testing.T) {
 	b.until(`document.querySelector("#state").textContent === "Running"`)
 	b.until(`document.querySelectorAll("#map .node").length === 2`)
 	b.do(chromedp.Click(chromedp.CSS("#ask")), chromedp.SendKeys(chromedp.CSS("#reason"), "deploy 42"), chromedp.KeyEvent("\r"))
-	if code := leaver.awaitExit(t); code != exitOK {
+	if code := leaver.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the node exits with %d", code)
 	}
 	b.until(`document.querySelector("#notice").textContent.includes("Exit code 0")`)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
@@ -82,7 +83,7 @@ func (w *where) inPlainWords(c *cobra.Command, err error) error {
 	address := w.address
 	switch {
 	case errors.Is(err, client.ErrBadAddress):
-		return usage(c, fmt.Errorf("%s: %w", nameOf(c, "ui"), err))
+		return cli.Usage(c, fmt.Errorf("%s: %w", cli.NameOf(c, "ui"), err))
 	case errors.Is(err, client.ErrTooLong):
 		return fmt.Errorf("the reason is too long for the node at %s, which has not read it and goes on: %w", address, err)
 	case errors.Is(err, client.ErrNobodyThere):
@@ -112,10 +113,10 @@ func newShutdown() *cobra.Command {
 		Short: "Ask a running node to shut down, and show how it does",
 		Long: `Ask a running node to shut down, show its components' acks as they come in, and
 print the report. Exits with the report's code, which is the node's own.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(reason) > maxReason {
-				return usage(c, fmt.Errorf("%s: %d bytes are too long, the most is %d", nameOf(c, "reason"), len(reason), maxReason))
+				return cli.Usage(c, fmt.Errorf("%s: %d bytes are too long, the most is %d", cli.NameOf(c, "reason"), len(reason), maxReason))
 			}
 			if asJSON {
 				return to.with(c, func(ctx context.Context, node *client.Client) error {
@@ -123,17 +124,17 @@ print the report. Exits with the report's code, which is the node's own.`,
 					if err != nil {
 						return err
 					}
-					return errors.Join(printJSON(c.OutOrStdout(), goodbye), codeOf(goodbye.Report))
+					return errors.Join(cli.PrintJSON(c.OutOrStdout(), goodbye), cli.Code(goodbye.Report.ExitCode()))
 				})
 			}
-			page := pageOf(c)
+			page := cli.PageOf(c)
 			see, waits := showEvents(page)
 			return to.with(c, func(ctx context.Context, node *client.Client) error {
 				goodbye, err := node.Shutdown(ctx, reason, see)
 				if err != nil {
 					return err
 				}
-				return errors.Join(printGoodbye(page, goodbye), codeOf(goodbye.Report))
+				return errors.Join(printGoodbye(page, goodbye), cli.Code(goodbye.Report.ExitCode()))
 			}, client.OnWaiting(waits))
 		},
 	}
@@ -148,9 +149,9 @@ func newWatch() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow a running node until it has shut down",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			page := pageOf(c)
+			page := cli.PageOf(c)
 			see, waits := showEvents(page)
 			return to.with(c, func(ctx context.Context, node *client.Client) error {
 				fmt.Fprintln(c.ErrOrStderr(),
@@ -167,17 +168,9 @@ func newWatch() *cobra.Command {
 	return c
 }
 
-// codeOf is nil for a polite end.
-func codeOf(report *fsm.Report) error {
-	if code := report.ExitCode(); code != exitOK {
-		return exitCode(code)
-	}
-	return nil
-}
-
 // showEvents returns what prints each event on a line of its own, with the time since
 // the first one, and what says in between whom the shutdown waits for.
-func showEvents(page *page) (see func(fsm.Event), waits func(*ui.Status)) {
+func showEvents(page *cli.Page) (see func(fsm.Event), waits func(*ui.Status)) {
 	var began time.Time
 	line := func(after time.Duration, state fsm.State, text string) {
 		line := fmt.Sprintf("%9.1fms  %-12s  %s", millis(after), state, text)
@@ -187,37 +180,15 @@ func showEvents(page *page) (see func(fsm.Event), waits func(*ui.Status)) {
 		if began.IsZero() {
 			began = e.At
 		}
-		line(e.At.Sub(began), e.State, what(e))
+		line(e.At.Sub(began), e.State, cli.What(e))
 	}
-	waits = func(s *ui.Status) { line(s.Report.Took, s.Report.State, waitsFor(s)) }
+	waits = func(s *ui.Status) { line(s.Report.Took, s.Report.State, cli.WaitsFor(s.Report)) }
 	return see, waits
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// what says an event in words.
-func what(e fsm.Event) string {
-	subject := plain(string(e.From))
-	switch {
-	case e.Kind == fsm.Started:
-		return subject + ": asked to shut down"
-	case e.Kind == fsm.Acked && e.Err == nil:
-		return subject + ": okay, I'm done"
-	case e.Kind == fsm.Acked:
-		return subject + ": done, with an error: " + plain(e.Err.Error())
-	case e.Kind == fsm.Quiesced && e.Err == nil:
-		return subject + ": takes no new work"
-	case e.Kind == fsm.Quiesced:
-		return subject + ": quiesce: " + plain(e.Err.Error())
-	case e.Kind == fsm.Insisted:
-		return subject + ": insisted upon"
-	case e.Command != nil:
-		return fmt.Sprintf("%s by %s: %s", e.Kind, plain(e.Command.By), plain(e.Command.Reason))
-	}
-	return e.Kind.String()
-}
-
-func printGoodbye(page *page, goodbye *ui.Goodbye) error {
+func printGoodbye(page *cli.Page, goodbye *ui.Goodbye) error {
 	if _, err := fmt.Fprintf(page, "\n%s", goodbye.Report); err != nil {
 		return err
 	}

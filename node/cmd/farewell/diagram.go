@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
 func newDiagram() *cobra.Command {
@@ -13,7 +14,7 @@ func newDiagram() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diagram",
 		Short: "Print the state diagram of a shutdown",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch format {
 			case "mermaid":
@@ -21,12 +22,12 @@ func newDiagram() *cobra.Command {
 			case "dot":
 				fmt.Fprint(c.OutOrStdout(), fsm.Transitions().DOT())
 			default:
-				return usage(c, fmt.Errorf("%s: %q is neither mermaid nor dot", nameOf(c, "format"), format))
+				return cli.Usage(c, fmt.Errorf("%s: %q is neither mermaid nor dot", cli.NameOf(c, "format"), format))
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&format, "format", "mermaid", "mermaid or dot")
-	complete(c, "format", "mermaid", "dot")
+	cli.Complete(c, "format", "mermaid", "dot")
 	return c
 }

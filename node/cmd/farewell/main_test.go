@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
@@ -141,7 +142,7 @@ func fullNeighbors(n int) func(*ui.Status) bool {
 
 func TestNetwork(t *testing.T) {
 	code, stdout, stderr := command(t, "network", "--json")
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	var result networkResult
@@ -163,7 +164,7 @@ func TestNetwork(t *testing.T) {
 
 func TestNetworkShowsAndKeeps(t *testing.T) {
 	code, stdout, stderr := command(t, "network", "--nodes", "4", "--keep")
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	var kept []string
@@ -177,7 +178,7 @@ func TestNetworkShowsAndKeeps(t *testing.T) {
 	}
 	for _, address := range kept {
 		code, stdout, stderr := command(t, "shutdown", "--ui", address)
-		if code != exitOK {
+		if code != cli.ExitOK {
 			t.Errorf("%s: exit code %d\n%s%s", address, code, stdout, stderr)
 		}
 	}
@@ -203,7 +204,7 @@ func logFolder(stdout string) string {
 func TestShutdownCommand(t *testing.T) {
 	p := nodeProcess(t)
 	code, stdout, stderr := command(t, "shutdown", "--ui", p.UI, "--reason", "a test")
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	for _, want := range []string{"neighborhood: okay, I'm done", "streams: okay, I'm done", "a test", "exit code 0"} {
@@ -211,11 +212,11 @@ func TestShutdownCommand(t *testing.T) {
 			t.Errorf("output lacks %q:\n%s", want, stdout)
 		}
 	}
-	if code := p.awaitExit(t); code != exitOK {
+	if code := p.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the node exits with %d", code)
 	}
 	code, _, stderr = command(t, "shutdown", "--ui", p.UI)
-	if code != exitFailed || !strings.Contains(stderr, "no node has its UI at "+p.UI) {
+	if code != cli.ExitFailed || !strings.Contains(stderr, "no node has its UI at "+p.UI) {
 		t.Errorf("asked again: exit code %d: %s", code, stderr)
 	}
 }
@@ -224,7 +225,7 @@ func TestShutdownAsJSON(t *testing.T) {
 	p := nodeProcess(t)
 	code, stdout, stderr := command(t, "shutdown", "--ui", p.UI, "--json")
 	var goodbye ui.Goodbye
-	if err := json.Unmarshal([]byte(stdout), &goodbye); err != nil || code != exitOK {
+	if err := json.Unmarshal([]byte(stdout), &goodbye); err != nil || code != cli.ExitOK {
 		t.Fatalf("exit code %d: %v: %s%s", code, err, stdout, stderr)
 	}
 	if goodbye.Report.State != fsm.Terminated || goodbye.Report.Command.Reason != "farewell shutdown" {
@@ -235,7 +236,7 @@ func TestShutdownAsJSON(t *testing.T) {
 func TestStatusAndWatchCommands(t *testing.T) {
 	p := nodeProcess(t, "--listen", "127.0.0.1:0")
 	code, stdout, stderr := command(t, "status", "--ui", p.UI)
-	if code != exitOK || !strings.Contains(stdout, "Running") || !strings.Contains(stdout, *p.Descriptor) {
+	if code != cli.ExitOK || !strings.Contains(stdout, "Running") || !strings.Contains(stdout, *p.Descriptor) {
 		t.Errorf("status: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if lines := strings.Count(stdout, "\n"); lines > 24 {
@@ -267,7 +268,7 @@ func TestUnixSocket(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v, %v", info.Mode(), err)
 	}
-	if code, _, stderr := command(t, "shutdown", "--ui", address); code != exitOK {
+	if code, _, stderr := command(t, "shutdown", "--ui", address); code != cli.ExitOK {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -275,15 +276,15 @@ func TestUnixSocket(t *testing.T) {
 func TestToken(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	p := nodeProcess(t, "--ui-token-file", token)
-	if code, _, stderr := command(t, "shutdown", "--ui", p.UI); code != exitFailed || !strings.Contains(stderr, "token") {
+	if code, _, stderr := command(t, "shutdown", "--ui", p.UI); code != cli.ExitFailed || !strings.Contains(stderr, "token") {
 		t.Errorf("without the token: exit code %d: %s", code, stderr)
 	}
-	if code, _, stderr := command(t, "status", "--ui", p.UI, "--ui-token-file", token+".no"); code != exitFailed {
+	if code, _, stderr := command(t, "status", "--ui", p.UI, "--ui-token-file", token+".no"); code != cli.ExitFailed {
 		t.Errorf("without a token file: exit code %d: %s", code, stderr)
 	}
 	_, page, _ := command(t, "status", "--open-url", "--ui", p.UI, "--ui-token-file", token)
 	code, stdout, stderr := command(t, "shutdown", "--ui", p.UI, "--ui-token-file", token)
-	if code != exitOK {
+	if code != cli.ExitOK {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	secret, err := os.ReadFile(token)
@@ -305,7 +306,7 @@ func TestSecondStartOnOneKey(t *testing.T) {
 	first := nodeProcess(t, "--key", key)
 	code, stdout, stderr := command(t, "run", "--ui", "127.0.0.1:0", "--key", key)
 	want := fmt.Sprintf("%s: key file is in use by process %d", key, first.command.Process.Pid)
-	if code != exitFailed || !strings.Contains(stderr, want) || stdout != "" {
+	if code != cli.ExitFailed || !strings.Contains(stderr, want) || stdout != "" {
 		t.Errorf("exit code %d, want one that says %q; got\n%s%s", code, want, stderr, stdout)
 	}
 	first.kill()
@@ -319,7 +320,7 @@ func TestSignals(t *testing.T) {
 			if err := p.command.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
-			if code := p.awaitExit(t); code != exitOK {
+			if code := p.awaitExit(t); code != cli.ExitOK {
 				t.Errorf("exit code %d", code)
 			}
 		})
@@ -422,7 +423,7 @@ func TestEveryUIHearsOfTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := goodbye.Report.ExitCode(); code != exitOK {
+	if code := goodbye.Report.ExitCode(); code != cli.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 	for range cap(watchers) {
@@ -430,7 +431,7 @@ func TestEveryUIHearsOfTheEnd(t *testing.T) {
 			t.Errorf("watcher: %+v", e)
 		}
 	}
-	if code := p.awaitExit(t); code != exitOK {
+	if code := p.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the node exits with %d", code)
 	}
 	<-told
@@ -476,7 +477,7 @@ func TestNeighborKilledDuringTheWithdrawal(t *testing.T) {
 				t.Errorf("%d neighbors confirmed, want the one that lives: %v", confirmed, goodbye.Farewells)
 			}
 			// What a neighbor does is in the farewells, not in the exit code.
-			if code := leaver.awaitExit(t); code != exitOK {
+			if code := leaver.awaitExit(t); code != cli.ExitOK {
 				t.Errorf("the leaver exits with %d\n%s", code, goodbye.Report)
 			}
 			statusWhen(t, dial(t, bystander.UI), fullNeighbors(0))
@@ -507,7 +508,7 @@ func TestStalledNeighbor(t *testing.T) {
 		t.Errorf("farewells %v\n%s", outcomes, goodbye.Report)
 	}
 	// What this process did was all right, and a supervisor has no reason to start it again.
-	if code := leaver.awaitExit(t); code != exitOK {
+	if code := leaver.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the leaver exits with %d\n%s", code, goodbye.Report)
 	}
 	if log, _ := os.ReadFile(leaver.Log); !strings.Contains(string(log), "farewell not confirmed") {
@@ -615,7 +616,7 @@ func TestParentGone(t *testing.T) {
 	if err := p.stop(patience); err != nil {
 		t.Fatal(err)
 	}
-	if p.code != exitOK {
+	if p.code != cli.ExitOK {
 		t.Errorf("exit code %d", p.code)
 	}
 }
@@ -630,7 +631,7 @@ func TestUnreachableNeighborDoesNotHinder(t *testing.T) {
 	key, _, _ := strings.Cut(strings.TrimPrefix(*other.Descriptor, "farewell://"), "@")
 	p := nodeProcess(t, "--neighbor", fmt.Sprintf("farewell://%s@%s", key, free.Addr()))
 	statusWhen(t, dial(t, p.UI), func(s *ui.Status) bool { return s.Node.Counters["dials failed"] > 0 })
-	if code, _, stderr := command(t, "shutdown", "--ui", p.UI); code != exitOK {
+	if code, _, stderr := command(t, "shutdown", "--ui", p.UI); code != cli.ExitOK {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -658,33 +659,33 @@ func TestBadInput(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"bogus"}, exitUsage, "bogus"},
-		{[]string{"run", "--bogus"}, exitUsage, "--bogus"},
-		{[]string{"run", "bogus"}, exitUsage, "bogus"},
-		{append(up, "--neighbor", "farewell://x@127.0.0.1:1"), exitUsage, "farewell://x@127.0.0.1:1"},
-		{append(up, "--neighbor", "http://127.0.0.1:1"), exitUsage, "http://127.0.0.1:1"},
-		{append(up, "--alarm", "1s", "--insist-after", "1s"), exitUsage, "not below --alarm"},
-		{append(up, "--alarm", "-1s"), exitUsage, "positive"},
-		{append(up, "--alarm", "soon"), exitUsage, "soon"},
-		{append(up, "--listen", "0.0.0.0:0"), exitUsage, "advertise"},
-		{append(up, "--advertise", "127.0.0.1:1"), exitUsage, "listen"},
-		{append(up, "--ui-host", "ui.example"), exitUsage, "token"},
-		{append(up, "--ui-host", "*", "--ui-token-file", filepath.Join(dir, "none")), exitUsage, `"*"`},
-		{append(up, "--log-level", "loud"), exitUsage, "loud"},
-		{append(up, "--log-format", "xml"), exitUsage, "xml"},
-		{[]string{"diagram", "--format", "png"}, exitUsage, "png"},
-		{[]string{"network", "--nodes", "1"}, exitUsage, "--nodes"},
-		{[]string{"run", "--key", key, "--ui", busy.Addr().String()}, exitFailed, "address already in use"},
-		{append(up, "--listen", busy.Addr().String()), exitFailed, "address already in use"},
-		{[]string{"run", "--key", key, "--ui", "0.0.0.0:0"}, exitFailed, "loopback"},
-		{[]string{"run", "--ui", "127.0.0.1:0", "--key", open}, exitFailed, "accessible to others"},
-		{[]string{"run", "--ui", "127.0.0.1:0", "--key", damaged}, exitFailed, "damaged"},
-		{[]string{"run", "--ui", "127.0.0.1:0", "--key", filepath.Join(dir, "no", "key")}, exitFailed, "no such file"},
-		{[]string{"status", "--ui", "abc"}, exitUsage, "--ui"},
-		{[]string{"status", "--ui", "99999"}, exitUsage, "--ui"},
-		{[]string{"status", "--ui", ""}, exitUsage, "--ui"},
-		{[]string{"status", "--ui", "127.0.0.1:1"}, exitFailed, "no node has its UI at"},
-		{[]string{"watch", "--ui", "127.0.0.1:1"}, exitFailed, "no node has its UI at"},
+		{[]string{"bogus"}, cli.ExitUsage, "bogus"},
+		{[]string{"run", "--bogus"}, cli.ExitUsage, "--bogus"},
+		{[]string{"run", "bogus"}, cli.ExitUsage, "bogus"},
+		{append(up, "--neighbor", "farewell://x@127.0.0.1:1"), cli.ExitUsage, "farewell://x@127.0.0.1:1"},
+		{append(up, "--neighbor", "http://127.0.0.1:1"), cli.ExitUsage, "http://127.0.0.1:1"},
+		{append(up, "--alarm", "1s", "--insist-after", "1s"), cli.ExitUsage, "not below --alarm"},
+		{append(up, "--alarm", "-1s"), cli.ExitUsage, "positive"},
+		{append(up, "--alarm", "soon"), cli.ExitUsage, "soon"},
+		{append(up, "--listen", "0.0.0.0:0"), cli.ExitUsage, "advertise"},
+		{append(up, "--advertise", "127.0.0.1:1"), cli.ExitUsage, "listen"},
+		{append(up, "--ui-host", "ui.example"), cli.ExitUsage, "token"},
+		{append(up, "--ui-host", "*", "--ui-token-file", filepath.Join(dir, "none")), cli.ExitUsage, `"*"`},
+		{append(up, "--log-level", "loud"), cli.ExitUsage, "loud"},
+		{append(up, "--log-format", "xml"), cli.ExitUsage, "xml"},
+		{[]string{"diagram", "--format", "png"}, cli.ExitUsage, "png"},
+		{[]string{"network", "--nodes", "1"}, cli.ExitUsage, "--nodes"},
+		{[]string{"run", "--key", key, "--ui", busy.Addr().String()}, cli.ExitFailed, "address already in use"},
+		{append(up, "--listen", busy.Addr().String()), cli.ExitFailed, "address already in use"},
+		{[]string{"run", "--key", key, "--ui", "0.0.0.0:0"}, cli.ExitFailed, "loopback"},
+		{[]string{"run", "--ui", "127.0.0.1:0", "--key", open}, cli.ExitFailed, "accessible to others"},
+		{[]string{"run", "--ui", "127.0.0.1:0", "--key", damaged}, cli.ExitFailed, "damaged"},
+		{[]string{"run", "--ui", "127.0.0.1:0", "--key", filepath.Join(dir, "no", "key")}, cli.ExitFailed, "no such file"},
+		{[]string{"status", "--ui", "abc"}, cli.ExitUsage, "--ui"},
+		{[]string{"status", "--ui", "99999"}, cli.ExitUsage, "--ui"},
+		{[]string{"status", "--ui", ""}, cli.ExitUsage, "--ui"},
+		{[]string{"status", "--ui", "127.0.0.1:1"}, cli.ExitFailed, "no node has its UI at"},
+		{[]string{"watch", "--ui", "127.0.0.1:1"}, cli.ExitFailed, "no node has its UI at"},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -702,7 +703,7 @@ func TestBadInput(t *testing.T) {
 func TestDiagram(t *testing.T) {
 	for format, want := range map[string]string{"mermaid": fsm.Transitions().Mermaid(), "dot": fsm.Transitions().DOT()} {
 		code, stdout, stderr := command(t, "diagram", "--format", format)
-		if code != exitOK || stdout != want {
+		if code != cli.ExitOK || stdout != want {
 			t.Errorf("%s: exit code %d\n%s%s", format, code, stdout, stderr)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/neighborhood"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
@@ -17,15 +18,9 @@ func newNeighbor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "neighbor",
 		Short: "Give a running node a neighbor",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(c, fmt.Errorf("unknown command %q", args[0]))
-			}
-			return c.Help()
-		},
 	}
 	c.AddCommand(newNeighborAdd())
-	return c
+	return cli.Parent(c)
 }
 
 func newNeighborAdd() *cobra.Command {
@@ -45,10 +40,10 @@ reached.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(c, fmt.Errorf("%d arguments, want one descriptor", len(args)))
+				return cli.Usage(c, fmt.Errorf("%d arguments, want one descriptor", len(args)))
 			}
 			if err := descriptor.UnmarshalText([]byte(args[0])); err != nil {
-				return usage(c, err)
+				return cli.Usage(c, err)
 			}
 			return nil
 		},
@@ -88,12 +83,12 @@ func mapRows(n *ui.NodeStatus) [][]string {
 
 func missingText(m ui.Missing) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%.8s is not reachable for %s", plain(m.Key), short(time.Duration(m.For)))
+	fmt.Fprintf(&text, "%.8s is not reachable for %s", cli.Plain(m.Key), cli.Short(time.Duration(m.For)))
 	if m.Left {
 		text.WriteString(" (it has left)")
 	}
 	if m.Next != nil {
-		fmt.Fprintf(&text, ", dialed again in %s", short(time.Duration(*m.Next)))
+		fmt.Fprintf(&text, ", dialed again in %s", cli.Short(time.Duration(*m.Next)))
 	}
 	return text.String()
 }

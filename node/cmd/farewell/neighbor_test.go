@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 )
 
@@ -17,7 +18,7 @@ func TestNeighborAdd(t *testing.T) {
 	first := nodeProcess(t, "--listen", "127.0.0.1:0")
 	second := nodeProcess(t, "--listen", "127.0.0.1:0", "--key", key)
 	code, stdout, stderr := command(t, "neighbor", "add", *first.Descriptor, "--remember", "--ui", second.UI)
-	if code != exitOK || !strings.Contains(stdout, *first.Descriptor) || stderr != "" {
+	if code != cli.ExitOK || !strings.Contains(stdout, *first.Descriptor) || stderr != "" {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	statusWhen(t, dial(t, first.UI), fullNeighbors(1))
@@ -30,10 +31,10 @@ func TestNeighborAdd(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"neighbor", "add"}, exitUsage, "want one descriptor"},
-		{[]string{"neighbor", "add", "KEY"}, exitUsage, "not a descriptor"},
-		{[]string{"neighbor", "remove"}, exitUsage, "unknown command"},
-		{[]string{"neighbor", "add", *first.Descriptor, "--ui", first.UI}, exitFailed, "this node itself"},
+		{[]string{"neighbor", "add"}, cli.ExitUsage, "want one descriptor"},
+		{[]string{"neighbor", "add", "KEY"}, cli.ExitUsage, "not a descriptor"},
+		{[]string{"neighbor", "remove"}, cli.ExitUsage, "unknown command"},
+		{[]string{"neighbor", "add", *first.Descriptor, "--ui", first.UI}, cli.ExitFailed, "this node itself"},
 	} {
 		if code, _, stderr := command(t, test.args...); code != test.code || !strings.Contains(stderr, test.says) {
 			t.Errorf("%v: exit code %d, %s", test.args, code, stderr)
@@ -62,10 +63,10 @@ func TestAMapInParts(t *testing.T) {
 
 func TestScaleDownsSimulated(t *testing.T) {
 	code, stdout, stderr := command(t, "simulate", "--scale-downs", "2", "--nodes", "8")
-	if code != exitOK || !strings.Contains(stdout, "2 scale-downs") {
+	if code != cli.ExitOK || !strings.Contains(stdout, "2 scale-downs") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	if code, _, _ := command(t, "simulate", "--scale-downs", "2", "--nodes", "3"); code != exitUsage {
+	if code, _, _ := command(t, "simulate", "--scale-downs", "2", "--nodes", "3"); code != cli.ExitUsage {
 		t.Errorf("too few nodes: exit code %d", code)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
@@ -42,27 +43,27 @@ func newNetwork() *cobra.Command {
 and have been silent for 500 ms, ask one with at least 3 neighbors to shut down
 over its UI, follow it live, and show its report and what each of its former
 neighbors saw. Exits with 0 only if all of it was as it should be.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if nodes < minNodes || nodes > maxNodes {
-				return usage(c, fmt.Errorf("%s: %d is not within %d and %d", nameOf(c, "nodes"), nodes, minNodes, maxNodes))
+				return cli.Usage(c, fmt.Errorf("%s: %d is not within %d and %d", cli.NameOf(c, "nodes"), nodes, minNodes, maxNodes))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // so that a second Ctrl-C does what it always does
-			show := pageOf(c)
+			show := cli.PageOf(c)
 			if asJSON {
-				show = &page{out: io.Discard}
+				show = cli.WidePage(io.Discard)
 			}
 			result, err := exhibit(ctx, show, nodes, keep)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = printJSON(c.OutOrStdout(), result)
+				err = cli.PrintJSON(c.OutOrStdout(), result)
 			}
 			if len(result.Problems) > 0 {
-				err = errors.Join(err, exitCode(exitFailed))
+				err = errors.Join(err, cli.ExitCode(cli.ExitFailed))
 			}
 			return err
 		},
@@ -107,7 +108,7 @@ type sighting struct {
 
 // exhibit runs the whole show. Whatever happens, no process outlives it unless
 // it is to be kept.
-func exhibit(ctx context.Context, out *page, nodes int, keep bool) (result *networkResult, err error) {
+func exhibit(ctx context.Context, out *cli.Page, nodes int, keep bool) (result *networkResult, err error) {
 	dir, err := os.MkdirTemp("", "farewell-network-")
 	if err != nil {
 		return nil, err
@@ -124,7 +125,7 @@ func exhibit(ctx context.Context, out *page, nodes int, keep bool) (result *netw
 	}
 	result = &networkResult{Nodes: nodes, SettledAfter: ui.Millis(time.Since(began)), Problems: []string{}}
 	fmt.Fprintf(out, "They are one neighborhood, and have been silent for %v; after %s.\n\n",
-		silence, short(time.Since(began)))
+		silence, cli.Short(time.Since(began)))
 	if err := network.farewell(ctx, result); err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func (n *network) finish(ctx context.Context, err error, keep bool) error {
 
 // network is the nodes that run, and the connections to their UIs.
 type network struct {
-	out   *page
+	out   *cli.Page
 	dir   string // keys and logs
 	nodes []*member
 }
@@ -356,7 +357,7 @@ func (n *network) farewell(ctx context.Context, result *networkResult) error {
 		}
 	}
 	fmt.Fprintf(n.out, "Asking %s, which has %d neighbors, to shut down over its UI at %s:\n",
-		n.out.key(leaver.key()), len(told), leaver.UI)
+		n.out.Key(leaver.key()), len(told), leaver.UI)
 	see, _ := showEvents(n.out)
 	goodbye, err := leaver.ui.Shutdown(ctx, "farewell network", see)
 	if err != nil {
@@ -423,7 +424,7 @@ func (r *networkResult) judge(neighbors int) {
 		}
 	}
 	report := r.Goodbye.Report
-	problem(r.ExitCode != exitOK, "the leaver exited with %d, not 0", r.ExitCode)
+	problem(r.ExitCode != cli.ExitOK, "the leaver exited with %d, not 0", r.ExitCode)
 	problem(report.ExitCode() != r.ExitCode, "the report says exit code %d", report.ExitCode())
 	problem(report.Edge.On != fsm.AllAcked, "the machine was terminated by %s, not AllAcked", report.Edge.On)
 	problem(len(r.Neighbors) != neighbors, "%d of %d former neighbors are left to ask", len(r.Neighbors), neighbors)
@@ -446,9 +447,9 @@ func (n *network) show(r *networkResult) error {
 	}
 	rows := [][]string{{"NEIGHBOR", "GOSSIP FROM IT SINCE", "ITS LAST VERSION", "STILL LISTS IT", "FAREWELL"}}
 	for _, s := range r.Neighbors {
-		rows = append(rows, []string{n.out.key(s.Key), fmt.Sprint(s.Gossip), fmt.Sprint(s.Version), yes(s.ListedByUs), s.Farewell})
+		rows = append(rows, []string{n.out.Key(s.Key), fmt.Sprint(s.Gossip), fmt.Sprint(s.Version), yes(s.ListedByUs), s.Farewell})
 	}
-	if err := table(n.out, rows); err != nil {
+	if err := cli.Table(n.out, rows); err != nil {
 		return err
 	}
 	fmt.Fprintf(n.out, "\nThe farewell cost %d messages; one gossip per removed stream would have cost %d.\n",
@@ -456,7 +457,7 @@ func (n *network) show(r *networkResult) error {
 	fmt.Fprintf(n.out, "The leaver's exit code: %d\n", r.ExitCode)
 	for _, ref := range r.Kept {
 		fmt.Fprintf(n.out, "Still running: %[1]s\n  page http://%[2]s/\n  %[3]s status --ui %[2]s\n  %[3]s shutdown --ui %[2]s\n  log %[4]s\n",
-			n.out.key(ref.Key), ref.UI, os.Args[0], ref.Log)
+			n.out.Key(ref.Key), ref.UI, os.Args[0], ref.Log)
 	}
 	if len(r.Kept) > 0 {
 		fmt.Fprintf(n.out, "Their keys and logs are in %s.\n", n.dir)

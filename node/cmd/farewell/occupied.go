@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui/client"
 )
 
@@ -41,8 +42,8 @@ func (f *runFlags) occupied(c *cobra.Command, err error) error {
 	}
 	who := "A process that is no node"
 	if found.status.Node != nil {
-		who = "Node " + plain(found.status.Node.Key)
+		who = "Node " + cli.Plain(found.status.Node.Key)
 	}
 	return fmt.Errorf("%w\n%s is there: %s, up for %s. Ask it:\n  %s\nor choose another address with --ui",
-		err, who, found.status.Report.State, coarse(time.Duration(found.status.Uptime)), ask)
+		err, who, found.status.Report.State, cli.Coarse(time.Duration(found.status.Uptime)), ask)
 }

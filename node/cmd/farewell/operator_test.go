@@ -13,12 +13,13 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 )
 
 func TestVersion(t *testing.T) {
 	code, stdout, stderr := command(t, "--version")
-	if want := "farewell version " + node.Version() + "\n"; code != exitOK || stdout != want {
+	if want := "farewell version " + node.Version() + "\n"; code != cli.ExitOK || stdout != want {
 		t.Errorf("exit code %d, %q, want %q; %s", code, stdout, want, stderr)
 	}
 	p := nodeProcess(t)
@@ -39,11 +40,11 @@ func statusOf(t *testing.T, address string) *ui.Status {
 
 // A probe can use the exit code of status.
 func TestStatusExitCodes(t *testing.T) {
-	if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1"); code != exitFailed {
+	if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1"); code != cli.ExitFailed {
 		t.Errorf("nobody there: exit code %d", code)
 	}
 	p := nodeProcess(t, "--hang", "--alarm", "10m")
-	if code, stdout, stderr := command(t, "status", "--ui", p.UI); code != exitOK {
+	if code, stdout, stderr := command(t, "status", "--ui", p.UI); code != cli.ExitOK {
 		t.Errorf("running: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
@@ -51,13 +52,13 @@ func TestStatusExitCodes(t *testing.T) {
 	}
 	statusWhen(t, dial(t, p.UI), func(s *ui.Status) bool { return s.Report.State == fsm.AwaitingAcks })
 	code, stdout, stderr := command(t, "status", "--ui", p.UI)
-	if code != exitLeaving || !strings.Contains(stdout, "waits for hang") || !strings.Contains(stdout, "alarm in") {
+	if code != cli.ExitLeaving || !strings.Contains(stdout, "waits for hang") || !strings.Contains(stdout, "alarm in") {
 		t.Errorf("leaving: exit code %d\n%s%s", code, stdout, stderr)
 	}
-	if code, stdout, stderr := command(t, "status", "--json", "--ui", p.UI); code != exitLeaving || !json.Valid([]byte(stdout)) {
+	if code, stdout, stderr := command(t, "status", "--json", "--ui", p.UI); code != cli.ExitLeaving || !json.Valid([]byte(stdout)) {
 		t.Errorf("leaving, as JSON: exit code %d\n%s%s", code, stdout, stderr)
 	}
-	if code, _, _ := command(t, "status", "--wait", "300ms", "--ui", p.UI); code != exitLeaving {
+	if code, _, _ := command(t, "status", "--wait", "300ms", "--ui", p.UI); code != cli.ExitLeaving {
 		t.Errorf("leaving, though waited for: exit code %d", code)
 	}
 }
@@ -65,7 +66,7 @@ func TestStatusExitCodes(t *testing.T) {
 // Whoever waits for a node sees it come, also while the one before it is still there.
 func TestStatusWaits(t *testing.T) {
 	for _, limit := range []string{"0s", "200ms"} {
-		if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1", "--wait", limit); code != exitFailed {
+		if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1", "--wait", limit); code != cli.ExitFailed {
 			t.Errorf("nobody comes within %s: exit code %d", limit, code)
 		}
 	}
@@ -99,7 +100,7 @@ func TestStatusStopsWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = waiting.Wait()
-	if code := waiting.ProcessState.ExitCode(); code != exitFailed {
+	if code := waiting.ProcessState.ExitCode(); code != cli.ExitFailed {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -111,7 +112,7 @@ func TestEnvironment(t *testing.T) {
 		"UI": "unix:" + socket, "KEY": filepath.Join(dir, "key"), "ALARM": "7s", "LOG_FORMAT": "json", "ADVERTISE": "",
 		"SERVICE_HOST": "10.0.0.1", "PORT": "tcp://10.0.0.1:80", // as Kubernetes sets them
 	} {
-		t.Setenv(environmentPrefix+name, value)
+		t.Setenv(cli.EnvironmentName("")+name, value)
 	}
 	c := exec.CommandContext(t.Context(), os.Args[0], "run", "--insist-after", "3s")
 	if err := c.Start(); err != nil {
@@ -119,16 +120,16 @@ func TestEnvironment(t *testing.T) {
 	}
 	code, stdout, stderr := command(t, "status", "--json", "--wait", patience.String())
 	var s ui.Status
-	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != exitOK {
+	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != cli.ExitOK {
 		t.Fatal(code, err, stderr)
 	}
 	if s.Alarm != ui.Millis(7*time.Second) || s.InsistAfter != ui.Millis(3*time.Second) {
 		t.Errorf("alarm %v, insist after %v", s.Alarm, s.InsistAfter)
 	}
-	if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1"); code != exitFailed {
+	if code, _, _ := command(t, "status", "--ui", "127.0.0.1:1"); code != cli.ExitFailed {
 		t.Errorf("the environment has overruled a flag: exit code %d", code)
 	}
-	if code, _, stderr := command(t, "shutdown"); code != exitOK {
+	if code, _, stderr := command(t, "shutdown"); code != cli.ExitOK {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if err := c.Wait(); err != nil {
@@ -157,7 +158,7 @@ func TestBadEnvironment(t *testing.T) {
 		t.Run(test.name+"="+test.value[:min(20, len(test.value))], func(t *testing.T) {
 			t.Setenv(test.name, test.value)
 			code, stdout, stderr := command(t, test.command)
-			if code != exitUsage || !strings.Contains(stderr, test.want) || stdout != "" {
+			if code != cli.ExitUsage || !strings.Contains(stderr, test.want) || stdout != "" {
 				t.Errorf("exit code %d, %q, want %q in\n%s", code, stdout, test.want, stderr)
 			}
 		})
@@ -168,7 +169,7 @@ func TestBadEnvironment(t *testing.T) {
 func TestNetworkIgnoresTheEnvironmentOfANode(t *testing.T) {
 	t.Setenv("FAREWELL_ADVERTISE", "192.0.2.1:1")
 	t.Setenv("FAREWELL_ALARM", "1ms")
-	if code, stdout, stderr := command(t, "network", "--nodes", "4"); code != exitOK {
+	if code, stdout, stderr := command(t, "network", "--nodes", "4"); code != cli.ExitOK {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
@@ -177,45 +178,13 @@ func TestReasonTooLong(t *testing.T) {
 	p := nodeProcess(t)
 	for _, bytes := range []int{maxReason + 1, 66_000, 120_000} {
 		code, _, stderr := command(t, "shutdown", "--ui", p.UI, "--reason", strings.Repeat("r", bytes))
-		if code != exitUsage || !strings.Contains(stderr, "--reason: ") || !strings.Contains(stderr, "too long") {
+		if code != cli.ExitUsage || !strings.Contains(stderr, "--reason: ") || !strings.Contains(stderr, "too long") {
 			t.Errorf("%d bytes: exit code %d: %s", bytes, code, stderr)
 		}
 	}
-	if code, _, stderr := command(t, "shutdown", "--ui", p.UI, "--reason", strings.Repeat("r", maxReason)); code != exitOK {
+	if code, _, stderr := command(t, "shutdown", "--ui", p.UI, "--reason", strings.Repeat("r", maxReason)); code != cli.ExitOK {
 		t.Errorf("%d bytes: exit code %d: %s", maxReason, code, stderr)
 	}
-}
-
-func TestFold(t *testing.T) {
-	for _, test := range []struct{ line, want string }{
-		{"short\n", "short\n"},
-		{"exactly 10\n", "exactly 10\n"},
-		{"one two three\n", "one two\n  three\n"},
-		{"  one two three four\n", "  one two\n    three\n    four\n"},
-		{"wordswithoutend and\n", "wordswithoutend\n  and\n"},
-		{"wordswithoutend\n", "wordswithoutend\n"},
-		{"a    b         c\n", "a    b\n  c\n"},
-		{"                    deep deeper\n", "                    deep\n     deeper\n"},
-		{"ééééé ééééé\n", "ééééé\n  ééééé\n"},
-		{"trailing          \n", "trailing          \n"},
-		{"\tx y z\n", "\tx\n     y z\n"},
-		{"\n", "\n"},
-	} {
-		if got := string(fold(nil, test.line, 10)); got != test.want {
-			t.Errorf("%q:\n%q, want\n%q", test.line, got, test.want)
-		}
-	}
-}
-
-func FuzzFold(f *testing.F) {
-	f.Add("one two three", 10)
-	f.Fuzz(func(t *testing.T, line string, width int) {
-		line = strings.ReplaceAll(line, "\n", "")
-		folded := string(fold(nil, line+"\n", max(4, width%200)))
-		if got := strings.Fields(folded); strings.Join(got, " ") != strings.Join(strings.Fields(line), " ") {
-			t.Errorf("%q became %q", line, folded)
-		}
-	})
 }
 
 // Whoever starts a second node where one has its UI learns which one that is.
@@ -224,7 +193,7 @@ func TestSecondStart(t *testing.T) {
 	second := func(args ...string) string {
 		t.Helper()
 		code, stdout, stderr := command(t, append([]string{"run", "--key", filepath.Join(dir, "key")}, args...)...)
-		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "somebody listens there already") {
+		if code != cli.ExitFailed || stdout != "" || !strings.Contains(stderr, "somebody listens there already") {
 			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 		}
 		return stderr
@@ -255,39 +224,4 @@ func TestSecondStart(t *testing.T) {
 	}
 	defer func() { _ = stranger.Close() }()
 	says(second("--ui", stranger.Addr().String()), "no node, or does not answer")
-}
-
-func TestWaitsFor(t *testing.T) {
-	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	component := func(id string, outcome fsm.Outcome) fsm.ComponentReport {
-		return fsm.ComponentReport{ID: fsm.ID(id), Outcome: outcome, Ran: 1200 * time.Millisecond}
-	}
-	stopping := func(ids string) (all []fsm.ComponentReport) {
-		for _, id := range strings.Fields(ids) {
-			all = append(all, component(id, fsm.OutcomeStopping))
-		}
-		return all
-	}
-	for _, test := range []struct {
-		components []fsm.ComponentReport
-		alarm      time.Duration // which a request may have moved forward
-		want       string
-	}{
-		{stopping("db"), 5 * time.Second, "waits for db (for 1.2s); alarm in 3s"},
-		{stopping("db"), time.Second, "waits for db (for 1.2s); the alarm is due"},
-		{stopping("a\x1b b c d e f g"), time.Hour, "waits for a  (for 1.2s), b (for 1.2s), c (for 1.2s), d (for 1.2s), e (for 1.2s) and 2 more; alarm in 59m58s"},
-		{
-			append(stopping("db"), component("log", fsm.OutcomeWaiting), component("x", fsm.OutcomeAcked)), 5 * time.Second,
-			"waits for db (for 1.2s); 1 not begun yet; alarm in 3s",
-		},
-		{[]fsm.ComponentReport{component("log", fsm.OutcomeWaiting)}, 5 * time.Second, "waits for log, not begun yet; alarm in 3s"},
-		{[]fsm.ComponentReport{component("log", fsm.OutcomeAcked)}, 5 * time.Second, "nobody is waited for any more"},
-	} {
-		status := &ui.Status{Alarm: ui.Millis(time.Hour), Report: &fsm.Report{
-			State: fsm.AwaitingAcks, Began: began, Took: 2 * time.Second, Deadline: began.Add(test.alarm), Components: test.components,
-		}}
-		if got := waitsFor(status); got != test.want {
-			t.Errorf("%q, want %q", got, test.want)
-		}
-	}
 }

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
 // upLine is what `farewell run` prints when the node is up.
@@ -49,7 +51,7 @@ func startProcess(ctx context.Context, dir, name string, args ...string) (*proce
 	defer func() { _ = log.Close() }()
 	p := &process{Log: log.Name(), ended: make(chan struct{})}
 	p.command = exec.Command(self, append([]string{"run", "--end-with-stdin"}, args...)...)
-	p.command.Env = withoutFlags(newRun())
+	p.command.Env = cli.WithoutFlags(newRun())
 	p.command.Stderr = log
 	p.command.SysProcAttr = ownGroup
 	stdout, err := p.command.StdoutPipe()
@@ -102,7 +104,7 @@ func (p *process) stop(patience time.Duration) error {
 	_ = p.stdin.Close()
 	select {
 	case <-p.ended:
-		if p.code != exitOK {
+		if p.code != cli.ExitOK {
 			return fmt.Errorf("node at %s left with exit code %d (see %s)", p.UI, p.code, p.Log)
 		}
 		return nil

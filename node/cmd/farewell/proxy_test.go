@@ -26,6 +26,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/gorilla/websocket"
+
+	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
 // proxy is a real nginx, before a node.
@@ -309,7 +311,7 @@ func TestProxy(t *testing.T) {
 	})
 
 	t.Run("the page", func(t *testing.T) { pageBehindProxy(t, p, "/farewell/#"+string(bytes.TrimSpace(secret))) })
-	if code := n.awaitExit(t); code != exitOK {
+	if code := n.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the node that was shut down through a proxy exits with %d", code)
 	}
 	if status, _ := p.get("/farewell/readyz"); status != http.StatusBadGateway {

@@ -18,6 +18,7 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/neighborhood"
 	"github.com/farewell-node/farewell/node"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 )
 
@@ -47,7 +48,7 @@ Exit codes: 0 left in time; 1 could not start; 2 wrong flags; 3 the alarm fired;
 4 in time, but some component failed, panicked or had to be insisted upon;
 128+n forced by signal n. A neighbor that hangs, or breaks its stream, is none
 of them: its farewell is reported as not confirmed or not reached.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.complete(c); err != nil {
 				return err
@@ -69,8 +70,8 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "shut down when stdin ends: the parent is gone")
 	flags.BoolVar(&f.hang, "hang", false, "register a component that never stops, to see the alarm at work")
-	complete(c, "log-level", "debug", "info", "warn", "error")
-	complete(c, "log-format", "text", "json")
+	cli.Complete(c, "log-level", "debug", "info", "warn", "error")
+	cli.Complete(c, "log-format", "text", "json")
 	for _, hidden := range []string{"end-with-stdin", "hang"} {
 		_ = flags.MarkHidden(hidden)
 	}
@@ -82,27 +83,27 @@ func (f *runFlags) complete(c *cobra.Command) error {
 	for _, text := range f.neighbors {
 		descriptor, err := neighborhood.ParseDescriptor(text)
 		if err != nil {
-			return usage(c, fmt.Errorf("%s: %w", nameOf(c, "neighbor"), err))
+			return cli.Usage(c, fmt.Errorf("%s: %w", cli.NameOf(c, "neighbor"), err))
 		}
 		f.node.Neighbors = append(f.node.Neighbors, descriptor)
 	}
 	logger, err := f.logger(c)
 	if err != nil {
-		return usage(c, err)
+		return cli.Usage(c, err)
 	}
 	f.node.Logger = logger
 	switch alarm, polite := f.node.Alarm, f.node.InsistAfter; {
 	case alarm <= 0 || polite < 0:
-		return usage(c, fmt.Errorf("%s %v, %s %v: a time to leave in is positive",
-			nameOf(c, "alarm"), alarm, nameOf(c, "insist-after"), polite))
+		return cli.Usage(c, fmt.Errorf("%s %v, %s %v: a time to leave in is positive",
+			cli.NameOf(c, "alarm"), alarm, cli.NameOf(c, "insist-after"), polite))
 	case polite >= alarm:
-		return usage(c, fmt.Errorf("%s %v is not below %s %v", nameOf(c, "insist-after"), polite, nameOf(c, "alarm"), alarm))
+		return cli.Usage(c, fmt.Errorf("%s %v is not below %s %v", cli.NameOf(c, "insist-after"), polite, cli.NameOf(c, "alarm"), alarm))
 	}
 	if !c.Flags().Changed("alarm") {
 		f.node.Alarm = 0 // systemd may say
 	}
 	if err := f.node.Validate(); err != nil {
-		return usage(c, err)
+		return cli.Usage(c, err)
 	}
 	if f.node.KeyFile == "" {
 		f.node.KeyFile, err = defaultKeyFile()
@@ -114,7 +115,7 @@ func (f *runFlags) logger(c *cobra.Command) (*slog.Logger, error) {
 	w := c.ErrOrStderr()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, fmt.Errorf("%s: %q is none of debug, info, warn, error", nameOf(c, "log-level"), f.logLevel)
+		return nil, fmt.Errorf("%s: %q is none of debug, info, warn, error", cli.NameOf(c, "log-level"), f.logLevel)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch f.logFormat {
@@ -123,7 +124,7 @@ func (f *runFlags) logger(c *cobra.Command) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
-	return nil, fmt.Errorf("%s: %q is neither text nor json", nameOf(c, "log-format"), f.logFormat)
+	return nil, fmt.Errorf("%s: %q is neither text nor json", cli.NameOf(c, "log-format"), f.logFormat)
 }
 
 func defaultKeyFile() (string, error) {
@@ -145,7 +146,7 @@ func (f *runFlags) run(c *cobra.Command) error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	n, err := node.Start(f.node)
 	if errors.Is(err, node.ErrConfig) {
-		return usage(c, err)
+		return cli.Usage(c, err)
 	}
 	if errors.Is(err, ui.ErrInUse) {
 		return f.occupied(c, err)
@@ -165,7 +166,7 @@ func (f *runFlags) run(c *cobra.Command) error {
 	if err := json.NewEncoder(c.OutOrStdout()).Encode(upOf(n)); err != nil {
 		n.Orchestrator().Request(fsm.Command{Reason: "stdout is gone", By: "farewell run", Err: err})
 	}
-	return exitCode(n.Wait().ExitCode())
+	return cli.ExitCode(n.Wait().ExitCode())
 }
 
 func upOf(n *node.Node) upLine {

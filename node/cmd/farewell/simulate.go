@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/neighborhood/sim"
+	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
 func newSimulate() *cobra.Command {
@@ -28,10 +29,10 @@ configured with or remember, is a broken promise.
 
 With --scale-downs it simulates many networks of up to --nodes nodes, of which a
 part goes in every manner, and says how long they took to be whole again.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if format != "table" && format != "json" {
-				return usage(c, fmt.Errorf("%s: %q is neither table nor json", nameOf(c, "format"), format))
+				return cli.Usage(c, fmt.Errorf("%s: %q is neither table nor json", cli.NameOf(c, "format"), format))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt)
 			defer stop()
@@ -41,13 +42,13 @@ part goes in every manner, and says how long they took to be whole again.`,
 			result, err := sim.Run(ctx, config)
 			switch {
 			case errors.Is(err, sim.ErrConfig):
-				return usage(c, err)
+				return cli.Usage(c, err)
 			case err != nil:
 				return err
 			case format == "json":
-				err = printJSON(c.OutOrStdout(), result)
+				err = cli.PrintJSON(c.OutOrStdout(), result)
 			default:
-				_, err = fmt.Fprint(pageOf(c), result)
+				_, err = fmt.Fprint(cli.PageOf(c), result)
 			}
 			return errors.Join(err, result.Err())
 		},
@@ -72,11 +73,11 @@ func simulateScaleDowns(ctx context.Context, c *cobra.Command, format string, ru
 	all, err := sim.RunScaleDowns(ctx, runs, config.Nodes, config.Seed)
 	switch {
 	case errors.Is(err, sim.ErrConfig):
-		return usage(c, err)
+		return cli.Usage(c, err)
 	case err != nil:
 		return err
 	case format == "json":
-		err = printJSON(c.OutOrStdout(), all)
+		err = cli.PrintJSON(c.OutOrStdout(), all)
 	default:
 		_, err = fmt.Fprint(c.OutOrStdout(), all)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 )
 
@@ -58,7 +59,7 @@ func TestSoakHungNeighborIsLost(t *testing.T) {
 	hung.send(t, syscall.SIGCONT)
 	statusWhen(t, asker, fullNeighbors(2))
 	hung.send(t, syscall.SIGTERM)
-	if code := hung.awaitExit(t); code != exitOK {
+	if code := hung.awaitExit(t); code != cli.ExitOK {
 		t.Errorf("the one that hung exits with %d", code)
 	}
 	statusWhen(t, asker, fullNeighbors(1))

@@ -11,12 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
-
-// exitLeaving is the exit code of `farewell status` for a node that is being shut down.
-const exitLeaving = 5
 
 // statusPause is between two looks at a node that is waited for.
 const statusPause = 100 * time.Millisecond
@@ -32,10 +30,10 @@ func newStatus() *cobra.Command {
 
 Exit codes: 0 it is running; 1 it is not there, or does not answer; 2 wrong
 flags; 5 it is leaving.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if wait < 0 {
-				return usage(c, fmt.Errorf("%s %v: a time to wait is not negative", nameOf(c, "wait"), wait))
+				return cli.Usage(c, fmt.Errorf("%s %v: a time to wait is not negative", cli.NameOf(c, "wait"), wait))
 			}
 			if openURL {
 				url, err := to.pageURL()
@@ -49,12 +47,12 @@ flags; 5 it is leaving.`,
 				return err
 			}
 			if asJSON {
-				err = printJSON(c.OutOrStdout(), found.status)
+				err = cli.PrintJSON(c.OutOrStdout(), found.status)
 			} else {
-				err = printStatus(pageOf(c), found.status, found.descriptor)
+				err = printStatus(cli.PageOf(c), found.status, found.descriptor)
 			}
 			if found.status.Report.State != fsm.Running {
-				err = errors.Join(err, exitCode(exitLeaving))
+				err = errors.Join(err, cli.ExitCode(cli.ExitLeaving))
 			}
 			return err
 		},
@@ -83,7 +81,7 @@ func (w *where) await(c *cobra.Command, limit time.Duration) (*found, error) {
 	for {
 		var f found
 		err := w.with(c, f.look)
-		wrong := errors.As(err, new(*usageError)) || errors.As(err, new(*client.Error)) || ctx.Err() != nil
+		wrong := errors.As(err, new(*cli.UsageError)) || errors.As(err, new(*client.Error)) || ctx.Err() != nil
 		fine := err == nil && f.status.Report.State == fsm.Running
 		if fine || wrong || time.Until(deadline) < statusPause {
 			return &f, err

@@ -1,57 +1,29 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
 // onTerminal runs one command line with a terminal as its stdout, and returns what it
 // printed there.
 func onTerminal(t *testing.T, args ...string) (code int, printed string) {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = master.Close() }()
-	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	terminal := clitest.Terminal(t)
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)
-	c.Stdout, c.Stderr = slave, os.Stderr
+	c.Stdout, c.Stderr = terminal.Slave, os.Stderr
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = slave.Close()
-	text, _ := io.ReadAll(master) // ends with EIO when the other end is closed
+	text := terminal.ReadAll()
 	_ = c.Wait()
-	return c.ProcessState.ExitCode(), strings.ReplaceAll(string(text), "\r\n", "\n")
-}
-
-func tooWide(t *testing.T, what, text string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		if n := widthOf(line); n > columns && strings.Contains(strings.TrimSpace(line), " ") {
-			t.Errorf("%s: %d columns: %s", what, n, line)
-		}
-	}
+	return c.ProcessState.ExitCode(), text
 }
 
 // What people read fits a terminal, and what does not is whole elsewhere, or when
@@ -62,12 +34,12 @@ func TestTerminal(t *testing.T) {
 	statusWhen(t, dial(t, b.UI), fullNeighbors(1))
 
 	_, status := onTerminal(t, "status", "--ui", a.UI)
-	tooWide(t, "status", status)
+	clitest.TooWide(t, "status", status)
 	if !strings.Contains(status, *a.Descriptor) {
 		t.Errorf("a descriptor that cannot be copied:\n%s", status)
 	}
 	whole := strings.SplitN(strings.TrimPrefix(*b.Descriptor, "farewell://"), "@", 2)[0]
-	if strings.Contains(status, whole) || !strings.Contains(status, whole[:shortKey]+"…") {
+	if strings.Contains(status, whole) || !strings.Contains(status, whole[:cli.ShortKey]+"…") {
 		t.Errorf("the neighbor's key is not short:\n%s", status)
 	}
 	if _, wide := onTerminal(t, "status", "--wide", "--ui", a.UI); !strings.Contains(wide, whole) {
@@ -77,7 +49,7 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("JSON has been changed:\n%s", json)
 	}
 	code, shutdown := onTerminal(t, "shutdown", "--ui", a.UI, "--reason", strings.Repeat("why ", 1000))
-	tooWide(t, "shutdown", shutdown)
+	clitest.TooWide(t, "shutdown", shutdown)
 	if code != fsm.ExitAlarm || !strings.Contains(shutdown, "waits for hang") {
 		t.Errorf("exit code %d:\n%s", code, shutdown)
 	}
@@ -88,21 +60,16 @@ func TestTerminal(t *testing.T) {
 
 func TestNetworkOnATerminal(t *testing.T) {
 	code, shown := onTerminal(t, "network", "--nodes", "4")
-	if tooWide(t, "network", shown); code != exitOK {
+	if clitest.TooWide(t, "network", shown); code != cli.ExitOK {
 		t.Errorf("exit code %d:\n%s", code, shown)
 	}
 }
 
 func TestHelpFitsATerminal(t *testing.T) {
-	var visit func(c *cobra.Command)
-	visit = func(c *cobra.Command) {
-		_, help, _ := command(t, append(strings.Fields(c.CommandPath())[1:], "--help")...)
-		tooWide(t, c.CommandPath()+" --help", help)
-		for _, below := range c.Commands() {
-			visit(below)
-		}
+	for _, line := range clitest.Commands(newRoot()) {
+		_, help, _ := command(t, append(line, "--help")...)
+		clitest.TooWide(t, strings.Join(line, " ")+" --help", help)
 	}
-	visit(newRoot())
 }
 
 // Whoever could not say what it had to say has failed.
@@ -122,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 		var said strings.Builder
 		c.Stderr = &said
 		_ = c.Run()
-		if code := c.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(said.String(), "no space left") {
+		if code := c.ProcessState.ExitCode(); code != cli.ExitFailed || !strings.Contains(said.String(), "no space left") {
 			t.Errorf("%s: exit code %d: %s", line, code, said.String())
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ import (
 // flag is not looked at.)
 const environmentPrefix = "FAREWELL_"
 
-// environmentName is the variable that stands for a flag.
-func environmentName(flag string) string {
+// EnvironmentName is the variable that stands for a flag.
+func EnvironmentName(flag string) string {
 	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
@@ -32,12 +32,12 @@ func inEnvironment(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "v
 // separated by white space.
 func takeEnvironment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		text := os.Getenv(environmentName(f.Name))
+		text := os.Getenv(EnvironmentName(f.Name))
 		if err != nil || text == "" || f.Changed || !inEnvironment(f) {
 			return
 		}
 		if err = setFlag(f, text); err != nil {
-			err = usage(c, fmt.Errorf("%s: %q: %w", environmentName(f.Name), text, err))
+			err = Usage(c, fmt.Errorf("%s: %q: %w", EnvironmentName(f.Name), text, err))
 			return
 		}
 		f.Changed = true
@@ -57,7 +57,7 @@ func setFlag(f *pflag.Flag, text string) error {
 func fromEnvironment(c *cobra.Command) (names []string) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if isFromEnvironment(f) {
-			names = append(names, environmentName(f.Name))
+			names = append(names, EnvironmentName(f.Name))
 		}
 	})
 	return names
@@ -68,17 +68,17 @@ func isFromEnvironment(f *pflag.Flag) bool {
 	return marked
 }
 
-// nameOf returns what the value of a flag was given by: the flag, or its variable.
-func nameOf(c *cobra.Command, flag string) string {
+// NameOf returns what the value of a flag was given by: the flag, or its variable.
+func NameOf(c *cobra.Command, flag string) string {
 	if f := c.Flags().Lookup(flag); f != nil && isFromEnvironment(f) {
-		return environmentName(flag)
+		return EnvironmentName(flag)
 	}
 	return "--" + flag
 }
 
-// withoutFlags returns the variables of this process that stand for no flag of a
+// WithoutFlags returns the variables of this process that stand for no flag of a
 // command: what a process is started with that is told all by its flags.
-func withoutFlags(c *cobra.Command) []string {
+func WithoutFlags(c *cobra.Command) []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, environmentPrefix), "_", "-"))

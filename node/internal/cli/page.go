@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// columns is what a terminal is sure to have.
-const columns = 80
+// Columns is what a terminal is sure to have.
+const Columns = 80
 
 // checked remembers that something could not be written: a command that has not
 // said what it had to say has failed, whoever printed it.
@@ -29,17 +29,22 @@ func (w *checked) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func isTerminal(w io.Writer) bool {
+// Terminal returns the terminal that w is, also where [Run] has wrapped it; nil if it
+// is none.
+func Terminal(w io.Writer) *os.File {
 	if checked, ok := w.(*checked); ok {
 		w = checked.Writer
 	}
 	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	return file
 }
 
-// page is where a command prints what people read. On a terminal, unless --wide was
+// Page is where a command prints what people read. On a terminal, unless --wide was
 // given, no line is longer than that is wide, and keys are short.
-type page struct {
+type Page struct {
 	out    io.Writer
 	narrow bool
 	begun  []byte // a line whose end has not come yet
@@ -47,14 +52,22 @@ type page struct {
 
 const wideFlag = "wide"
 
-// pageOf returns the page on the stdout of a command.
-func pageOf(c *cobra.Command) *page {
+// PageOf returns the page on the stdout of a command of a [Root].
+func PageOf(c *cobra.Command) *Page {
 	wide, err := c.Flags().GetBool(wideFlag)
 	out := c.OutOrStdout()
-	return &page{out: out, narrow: err == nil && !wide && isTerminal(out)}
+	return &Page{out: out, narrow: err == nil && !wide && Terminal(out) != nil}
 }
 
-func (p *page) Write(text []byte) (int, error) {
+// WidePage is a page on out on which every line is whole.
+func WidePage(out io.Writer) *Page { return &Page{out: out} }
+
+// Narrow reports whether lines are folded, and keys short.
+func (p *Page) Narrow() bool { return p.narrow }
+
+// Write implements [io.Writer]. What is not a whole line yet is kept back where lines
+// are folded.
+func (p *Page) Write(text []byte) (int, error) {
 	if !p.narrow {
 		return p.out.Write(text)
 	}
@@ -62,7 +75,7 @@ func (p *page) Write(text []byte) (int, error) {
 	end := bytes.LastIndexByte(p.begun, '\n') + 1
 	var folded []byte
 	for line := range bytes.Lines(p.begun[:end]) {
-		folded = fold(folded, string(line), columns)
+		folded = fold(folded, string(line), Columns)
 	}
 	p.begun = p.begun[end:]
 	if _, err := p.out.Write(folded); err != nil {
@@ -71,21 +84,21 @@ func (p *page) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// shortKey is enough of a key to tell nodes apart.
-const shortKey = 8
+// ShortKey is enough of a key to tell nodes apart.
+const ShortKey = 8
 
-// key is a key as it is shown to people.
-func (p *page) key(key string) string {
-	if !p.narrow || len(key) <= shortKey+1 {
-		return plain(key)
+// Key is a key as it is shown to people.
+func (p *Page) Key(key string) string {
+	if !p.narrow || len(key) <= ShortKey+1 {
+		return Plain(key)
 	}
-	return plain(key[:shortKey]) + "…"
+	return Plain(key[:ShortKey]) + "…"
 }
 
 // fold appends a line to text, broken at spaces so that none of its parts is wider
 // than width. A word that is wider stays whole, so that it can be copied.
 func fold(text []byte, line string, width int) []byte {
-	indent := strings.Repeat(" ", min(widthOf(line[:len(line)-len(strings.TrimLeft(line, " \t"))])+2, width/2))
+	indent := strings.Repeat(" ", min(WidthOf(line[:len(line)-len(strings.TrimLeft(line, " \t"))])+2, width/2))
 	for {
 		at := breakOf(line, width)
 		if at < 0 {
@@ -100,7 +113,7 @@ func fold(text []byte, line string, width int) []byte {
 // the first one after that; negative if the line fits, or has none.
 func breakOf(line string, width int) int {
 	line = strings.TrimRight(line, " \n")
-	if widthOf(line) <= width {
+	if WidthOf(line) <= width {
 		return -1
 	}
 	start := len(line) - len(strings.TrimLeft(line, " \t"))
@@ -109,7 +122,7 @@ func breakOf(line string, width int) int {
 		if line[i] != ' ' {
 			continue
 		}
-		if at >= 0 && widthOf(line[:i]) > width {
+		if at >= 0 && WidthOf(line[:i]) > width {
 			break
 		}
 		at = i
@@ -117,8 +130,8 @@ func breakOf(line string, width int) int {
 	return at
 }
 
-// widthOf counts the columns of a text without its line end.
-func widthOf(text string) (width int) {
+// WidthOf counts the columns of a text without its line end.
+func WidthOf(text string) (width int) {
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])
 		i += size
