@@ -294,6 +294,7 @@ func (m *Member) tell() {
 	}
 	<-m.o.Done() // its event comes a moment before the report
 	m.publishFinal()
+	_ = m.flush() // the last events, of a process that may be gone in a moment
 	m.unsubscribe()
 	m.insists.Wait()
 	_ = m.presence.withdraw(context.Background()) // after a force nobody has; the entry expires

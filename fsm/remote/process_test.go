@@ -19,12 +19,13 @@ const childEnv = "FAREWELL_REMOTE_CHILD" // the URL of the server, and how it be
 // child is a process with fsm.Main, which is gone the moment that is over.
 func child(config string) {
 	url, behavior, _ := strings.Cut(config, " ")
-	os.Exit(fsm.Main(fsm.Config{Alarm: generous}, func(_ context.Context, o *fsm.Orchestrator) error {
+	var member *Member
+	code := fsm.Main(fsm.Config{Alarm: generous}, func(_ context.Context, o *fsm.Orchestrator) error {
 		nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
 		if err != nil {
 			return err
 		}
-		if _, err := Join(nc, Config{Group: "api", Instance: "api-1"}, o); err != nil {
+		if member, err = Join(nc, Config{Group: "api", Instance: "api-1"}, o); err != nil {
 			return err
 		}
 		return o.Register("db", fsm.Func(func(context.Context) error {
@@ -33,13 +34,18 @@ func child(config string) {
 			}
 			return nil
 		}))
-	}))
+	})
+	if behavior == "waits" {
+		<-member.Done()
+	}
+	os.Exit(code)
 }
 
 func startChild(t *testing.T, s *natsServer, behavior string) (*exec.Cmd, Instance, *nats.Conn) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), childEnv+"="+s.url()+" "+behavior)
+	c.Env = append(os.Environ(), childEnv+"="+s.url()+" "+behavior,
+		"GORACE=atexit_sleep_ms=0") // its second at the end would hide what is not out yet
 	out := new(lockedBuffer)
 	c.Stdout, c.Stderr = out, out
 	if err := c.Start(); err != nil {
@@ -77,6 +83,31 @@ func TestRealProcess(t *testing.T) {
 	edge.Request(fsm.Command{})
 	if l := line(t, edge.ended(), "api"); l.Outcome != fsm.OutcomeAcked || l.Inner == nil {
 		t.Errorf("it has left: %v", l.Err)
+	}
+}
+
+// Nothing that was published is lost by a process that is gone the moment that
+// Member.Done says so, not even the very last event.
+func TestRealProcessEndsWithItsLastEvent(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c, instance, nc := startChild(t, s, "waits")
+	ctx, cancel := context.WithTimeout(t.Context(), generous)
+	defer cancel()
+	for news, err := range Watch(ctx, nc, "api") {
+		switch {
+		case err != nil:
+			t.Fatalf("its last event did not come: %v", err)
+		case news.Kind == Listed:
+			if _, err := Shutdown(ctx, nc, instance, "", fsm.Command{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Wait(); err != nil {
+				t.Errorf("it exited with %v", err)
+			}
+		case news.Kind == Happened && news.Event.State == fsm.Terminated:
+			return
+		}
 	}
 }
 
