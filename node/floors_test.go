@@ -25,6 +25,7 @@ var floors = map[string][]string{
 	"fsm/fsmotel":       {"fsm"}, // a module of its own
 	"docs/kubernetes":   {"fsm"}, // a module of its own
 	"fsm/remote":        {"fsm"}, // a module of its own
+	"fsm/remote/fleet":  {"fsm", "fsm/remote"},
 	"streams/identity":  {},
 	"streams":           {"fsm", "streams/identity"},
 	"neighborhood":      {"fsm", "streams/identity"},
