@@ -89,7 +89,7 @@ func leaderOf(t *testing.T, cluster []*natsServer, js jetstream.JetStream, strea
 			return err
 		}
 		for _, s := range cluster {
-			if c := info.CachedInfo().Cluster; c != nil && c.Leader == s.running.Name() {
+			if c := info.CachedInfo().Cluster; c != nil && c.Leader == s.Running().Name() {
 				leader = s
 				return nil
 			}

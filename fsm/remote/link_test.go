@@ -1,101 +1,19 @@
 package remote
 
 import (
-	"net"
-	"sync"
 	"testing"
+
+	"github.com/farewell-node/farewell/fsm/remote/internal/natstest"
 )
 
-// link is a wire to the server that can be cut for a while: what is sent meanwhile
-// is neither refused nor lost, it arrives later.
-type link struct {
-	listener net.Listener
-	mu       sync.Mutex
-	open     *sync.Cond
-	cut      bool
-	closed   bool
-	conns    []net.Conn
-	running  sync.WaitGroup
-}
+// link is a wire to the server that can be cut for a while.
+type link struct{ *natstest.Link }
 
 func newLink(t testing.TB, to string) *link {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &link{listener: listener}
-	l.open = sync.NewCond(&l.mu)
-	l.running.Go(func() { l.accept(to) })
-	t.Cleanup(l.close)
-	return l
+	return &link{natstest.NewLink(t, to)}
 }
 
-func (l *link) url() string { return "nats://" + l.listener.Addr().String() }
-
-func (l *link) accept(to string) {
-	for {
-		here, err := l.listener.Accept()
-		if err != nil {
-			return
-		}
-		there, err := net.Dial("tcp", to)
-		if err != nil || !l.keep(here, there) {
-			here.Close()
-			continue
-		}
-		l.running.Go(func() { l.carry(here, there) })
-		l.running.Go(func() { l.carry(there, here) })
-	}
-}
-
-func (l *link) keep(conns ...net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.conns = append(l.conns, conns...)
-	return !l.closed
-}
-
-func (l *link) carry(from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		l.mu.Lock()
-		for l.cut && !l.closed {
-			l.open.Wait()
-		}
-		l.mu.Unlock()
-		if _, werr := to.Write(buffer[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-func (l *link) setCut(cut bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cut = cut
-	l.open.Broadcast()
-}
-
-// breakOff ends the connections, as a restart of a router does.
-func (l *link) breakOff() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.conns {
-		c.Close()
-	}
-	l.conns = nil
-}
-
-func (l *link) close() {
-	l.listener.Close()
-	l.mu.Lock()
-	l.closed = true
-	l.open.Broadcast()
-	l.mu.Unlock()
-	l.breakOff()
-	l.running.Wait()
-}
+func (l *link) url() string     { return l.URL() }
+func (l *link) setCut(cut bool) { l.SetCut(cut) }
+func (l *link) breakOff()       { l.BreakOff() }

@@ -1,22 +1,19 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote/internal/natstest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,72 +24,28 @@ func TestMain(m *testing.M) {
 }
 
 // generous is for what has no reason to take long, on a busy machine.
-const generous = 30 * time.Second
+const generous = natstest.Generous
 
 // natsServer is an embedded one that can be killed and brought back.
 type natsServer struct {
-	t       testing.TB
-	options server.Options
-	mu      sync.Mutex
-	running *server.Server
+	*natstest.Server
+	t testing.TB
 }
 
 func startServer(t testing.TB, options ...func(*server.Options)) *natsServer {
-	s := &natsServer{t: t, options: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-	}}
-	for _, option := range options {
-		option(&s.options)
-	}
-	s.start()
-	s.options.Port = s.running.Addr().(*net.TCPAddr).Port // and it comes back there
-	t.Cleanup(s.kill)
-	return s
+	return &natsServer{natstest.Start(t, options...), t}
 }
 
-func (s *natsServer) start() {
-	s.t.Helper()
-	options := s.options
-	running, err := server.NewServer(&options)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	running.Start()
-	if !running.ReadyForConnections(generous) {
-		s.t.Fatal("the server does not start")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running = running
-}
-
-func (s *natsServer) kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running.Shutdown()
-	s.running.WaitForShutdown()
-}
-
-func (s *natsServer) url() string { return s.running.ClientURL() }
+func (s *natsServer) start()      { s.t.Helper(); s.Start() }
+func (s *natsServer) kill()       { s.Kill() }
+func (s *natsServer) url() string { return s.URL() }
 
 // connect is a client that never gives up and comes back fast.
-func (s *natsServer) connect(options ...nats.Option) *nats.Conn {
-	return connect(s.t, s.url(), options...)
-}
+func (s *natsServer) connect(options ...nats.Option) *nats.Conn { return s.Connect(options...) }
 
 func connect(t testing.TB, url string, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, append([]nats.Option{
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
-		nats.ReconnectJitter(0, 0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-	}, options...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := make(chan struct{})
-	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
-	t.Cleanup(func() { nc.Close(); <-closed })
-	return nc
+	return natstest.Connect(t, url, options...)
 }
 
 // process is an orchestrator that has joined a group, over a connection of its own.
@@ -175,17 +128,7 @@ func listed(t testing.TB, nc *nats.Conn, group string, names ...string) []Instan
 	return got
 }
 
-// eventually polls what happens in other goroutines of others' code.
-func eventually(t testing.TB, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(generous)
-	for err := check(); err != nil; err = check() {
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
+func eventually(t testing.TB, check func() error) { t.Helper(); natstest.Eventually(t, check) }
 
 func logged(t testing.TB, p *process, text string) {
 	t.Helper()
@@ -209,19 +152,4 @@ func line(t testing.TB, r *fsm.Report, id fsm.ID) fsm.ComponentReport {
 }
 
 // lockedBuffer is a bytes.Buffer for several goroutines.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
-}
+type lockedBuffer = natstest.Buffer

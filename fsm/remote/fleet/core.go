@@ -25,7 +25,7 @@ type member struct {
 	place     bool // it takes one of the places
 	recording bool // its outcome is being written down
 	away      bool // it is to come back
-	departed  bool // it is not in the registry
+	departed  bool // it was not in the registry any more before it was asked
 }
 
 // stop is why nobody else is asked.
@@ -71,7 +71,8 @@ const (
 	leftWell verdict = iota
 	leftBadly
 	leftBefore // well, and not because it was asked
-	silent     // there is no report
+	silent     // it has not answered, and there is no report
+	fellSilent // it has answered, and then there was no report
 )
 
 // effect is what the shell has to do about a member.
@@ -123,7 +124,9 @@ func (c *core) apply(in input) (out []effect) {
 func (c *core) about(out []effect, m *member, in input) []effect {
 	switch in.kind {
 	case departed, present:
-		m.departed = in.kind == departed
+		if m.state == Waiting { // whoever is asked withdraws
+			m.departed = in.kind == departed
+		}
 	case leftAlone:
 		if m.state == Waiting {
 			c.waiting--
@@ -174,6 +177,8 @@ func (c *core) answer(out []effect, m *member, in input) []effect {
 		if m.departed {
 			return c.settle(out, in.who, Gone)
 		}
+		return c.settle(out, in.who, Unreachable)
+	case fellSilent:
 		return c.settle(out, in.who, Unreachable)
 	case leftBadly:
 		if c.back { // it has failed now, and keeps its place

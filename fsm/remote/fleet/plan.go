@@ -40,7 +40,11 @@ type Plan struct {
 	Back      time.Duration `json:"-"`         // 0: an instance is done when it has left; else see [Away]
 }
 
+// validate also makes a zero limit the one that it stands for.
 func (p *Plan) validate() error {
+	if p.AtOnce == (Limit{}) {
+		p.AtOnce = Count(1)
+	}
 	switch {
 	case p.Group == "":
 		return fmt.Errorf("%w: a plan needs a group", ErrInvalid)

@@ -314,7 +314,10 @@ func (d *Drain) ask(who int) {
 			continue
 		}
 		m := message{input: input{kind: answered, who: who, verdict: silent}, report: report, err: err}
-		if err == nil {
+		switch {
+		case err != nil && report != nil:
+			m.input.verdict = fellSilent
+		case err == nil:
 			m.input.verdict, m.err = verdictOf(report), report.Err()
 			if m.input.verdict == leftWell && !d.hasAsked(report) {
 				m.input.verdict = leftBefore

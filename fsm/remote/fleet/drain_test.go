@@ -1,0 +1,408 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/fsm/remote/internal/natstest"
+)
+
+// gauge is how many are shutting down at once.
+type gauge struct{ now, most, times atomic.Int32 }
+
+func (g *gauge) stop(context.Context) error {
+	now := g.now.Add(1)
+	defer g.now.Add(-1)
+	g.times.Add(1)
+	for most := g.most.Load(); now > most && !g.most.CompareAndSwap(most, now); most = g.most.Load() {
+	}
+	time.Sleep(5 * time.Millisecond) // so that those that may be at once are
+	return nil
+}
+
+// What it is for: seven leave, three at a time, the newest first, each once, and who
+// joins meanwhile stays.
+func TestRollingLeave(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	var g gauge
+	all := members(t, nc, 7, g.stop)
+	d := begin1(t, nc, Plan{AtOnce: Count(3)}, Options{})
+	join(t, nc, "api/late", nil)
+	listed(t, nc, 8)
+	r := ran(t, d)
+	if want := "6 left, 5 left, 4 left, 3 left, 2 left, 1 left, 0 left"; states(r) != want || r.ExitCode() != 0 || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	if g.most.Load() > 3 || g.times.Load() != 7 {
+		t.Errorf("%d left, %d at once", g.times.Load(), g.most.Load())
+	}
+	for _, p := range all {
+		if c := p.requests(); len(c) != 1 || c[0].Reason != "deploy 42" || c[0].By != "ana" {
+			t.Errorf("%s was asked %+v", p.member.Instance(), c)
+		}
+	}
+	if left := listed(t, nc, 1); left[0].Name != "late" {
+		t.Errorf("there are %v", left)
+	}
+	free(t, nc)
+	if _, err := Resume(t.Context(), nc, "api", Options{}.quiet()); !errors.Is(err, ErrNothing) {
+		t.Errorf("taking up what is finished: %v", err)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 4, nil)
+	for order, want := range map[Order]string{
+		Newest: "3 waiting, 2 waiting, 1 waiting, 0 waiting",
+		Oldest: "0 waiting, 1 waiting, 2 waiting, 3 waiting",
+		ByName: "0 waiting, 1 waiting, 2 waiting, 3 waiting",
+	} {
+		r := must(Preview(t.Context(), nc, Plan{Group: "api", Order: order, AtOnce: must(ParseLimit("50%"))(t)}))(t)
+		if states(r) != want || r.AtOnce != 2 || r.ExitCode() != 0 {
+			t.Errorf("%s: got %d at once of\n%s", order, r.AtOnce, r)
+		}
+	}
+	listed(t, nc, 4)
+}
+
+// A group of none is drained at once, also where nobody has ever joined anything.
+func TestNobodyIsThere(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	if all := must(List(t.Context(), nc))(t); len(all) > 0 {
+		t.Errorf("there are %v", all)
+	}
+	if _, err := Resume(t.Context(), nc, "api", Options{}.quiet()); !errors.Is(err, ErrNothing) {
+		t.Errorf("nothing to take up: %v", err)
+	}
+	r := ran(t, begin1(t, nc, Plan{}, Options{}))
+	if len(r.Lines) > 0 || r.ExitCode() != 0 || r.Stopped != "" || !strings.Contains(r.String(), "nobody is there") {
+		t.Errorf("got\n%s", r)
+	}
+	if s := must(Current(t.Context(), nc, "api"))(t); !s.Finished || s.Held || s.Unfinished() {
+		t.Errorf("it stands so: %+v", s)
+	}
+	free(t, nc)
+}
+
+// Two operators at once: one has it, the other is told who, and may have it next.
+func TestTwoOperatorsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	members(t, s.Connect(), 3, nil)
+	var mu sync.Mutex
+	var drains []*Drain
+	var refused []error
+	var both sync.WaitGroup
+	for _, operator := range []string{"ana", "bob", "cem", "dan"} {
+		nc := s.Connect()
+		both.Go(func() {
+			d, err := Begin(t.Context(), nc, Plan{Group: "api", Command: fsm.Command{Reason: operator}}, Options{Operator: operator}.quiet())
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				refused = append(refused, err)
+				return
+			}
+			drains = append(drains, d)
+		})
+	}
+	both.Wait()
+	if len(drains) != 1 || len(refused) != 3 {
+		t.Fatalf("%d have it, and %v", len(drains), refused)
+	}
+	holder := drains[0].Report().Operator
+	for _, err := range refused {
+		var held *HeldError
+		if !errors.Is(err, ErrHeld) || !errors.As(err, &held) || held.Holder != holder || held.Group != "api" || held.Since.IsZero() {
+			t.Errorf("held by %s, and got %v", holder, err)
+		}
+	}
+	if r := ran(t, drains[0]); r.Count(Left) != 3 {
+		t.Errorf("got\n%s", r)
+	}
+	d := begin1(t, s.Connect(), Plan{}, Options{Operator: "bob"})
+	d.Abandon()
+	d.Abandon()
+	free(t, s.Connect())
+	if _, err := d.Run(t.Context()); !errors.Is(err, ErrInvalid) {
+		t.Errorf("running what was abandoned: %v", err)
+	}
+}
+
+// The first that goes wrong is the last, and its culprit is named. Taking the drain up
+// again asks nobody until that is forgiven.
+func TestStopsAtTheFirstThatFails(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 2, nil)
+	join(t, nc, "api/api-2", func(context.Context) error { return errors.New("half synced") })
+	listed(t, nc, 3)
+	join(t, nc, "api/api-3", nil)
+	listed(t, nc, 4)
+	r := ran(t, begin1(t, nc, Plan{}, Options{}))
+	if want := "3 left, 2 failed, 1 skipped, 0 skipped"; states(r) != want || r.ExitCode() != fsm.ExitImpolite || r.Stopped == "" {
+		t.Fatalf("got\n%s", r)
+	}
+	if l := r.Lines[1]; len(l.Culprits) != 1 || l.Culprits[0] != "db failed" || l.Report == nil || !strings.Contains(l.Err.Error(), "half synced") {
+		t.Errorf("to blame are %q, %v", l.Culprits, l.Err)
+	}
+	if !strings.Contains(r.String(), "db failed") {
+		t.Errorf("the table does not say so:\n%s", r)
+	}
+	if s := must(Current(t.Context(), nc, "api"))(t); !s.Unfinished() || s.Done != 2 || s.Failed != 1 || s.Total != 4 || s.Stopped == "" {
+		t.Errorf("it stands so: %+v", s)
+	}
+	roundTrips(t, r)
+
+	r = ran(t, must(Resume(t.Context(), nc, "api", Options{Operator: "bob"}.quiet()))(t))
+	if want := "3 left, 2 failed, 1 skipped, 0 skipped"; states(r) != want || r.Stopped == "" || r.Resumed != 1 {
+		t.Errorf("taken up again it is\n%s", r)
+	}
+	r = ran(t, must(Resume(t.Context(), nc, "api", Options{Operator: "bob", Forgive: true}.quiet()))(t))
+	if want := "3 left, 2 failed, 1 left, 0 left"; states(r) != want || r.Stopped != "" || r.Resumed != 2 || r.ExitCode() != fsm.ExitImpolite {
+		t.Errorf("forgiven it is\n%s", r)
+	}
+	if l := r.Lines[1]; len(l.Culprits) != 1 || l.Culprits[0] != "db failed" || !strings.Contains(l.Err.Error(), "half synced") {
+		t.Errorf("what was written down: %+v", l)
+	}
+	roundTrips(t, r)
+}
+
+// roundTrips reads a report's JSON back.
+func roundTrips(t *testing.T, r *Report) {
+	t.Helper()
+	data := must(json.Marshal(r))(t)
+	var back Report
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	if again := must(json.Marshal(&back))(t); string(again) != string(data) {
+		t.Errorf("it was\n%s\nand is\n%s", data, again)
+	}
+	if back.Took != r.Took || !reflect.DeepEqual(back.Plan, r.Plan) || back.String() != r.String() {
+		t.Errorf("it was\n%v\nand is\n%v", r, &back)
+	}
+}
+
+// Who had left by itself before its turn is no failure, unless its report says so.
+func TestSomeHadLeftByThemselves(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	begun, release := make(chan struct{}), make(chan struct{})
+	bad := join(t, nc, "api/api-0", func(context.Context) error { return errors.New("half synced") })
+	listed(t, nc, 1)
+	good := join(t, nc, "api/api-1", nil)
+	listed(t, nc, 2)
+	join(t, nc, "api/api-2", func(context.Context) error { close(begun); <-release; return nil })
+	listed(t, nc, 3)
+	d := begin1(t, nc, Plan{MaxFailed: 1}, Options{})
+	progress := d.Progress(t.Context())
+	go func() {
+		<-begun
+		good.Request(fsm.Command{Reason: "of its own"})
+		bad.Request(fsm.Command{Reason: "of its own"})
+		for p := range progress {
+			if p.Instance.Name == "api-0" && p.State == Failed {
+				close(release)
+			}
+		}
+	}()
+	r := ran(t, d)
+	if want := "2 left, 1 gone, 0 failed"; states(r) != want || r.ExitCode() != fsm.ExitImpolite || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+}
+
+// Ctx ends the asking, not the waiting.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	begun, release := make(chan struct{}, 4), make(chan struct{})
+	all := members(t, nc, 4, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, nc, Plan{AtOnce: Count(2)}, Options{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-begun
+		<-begun
+		cancel(errors.New("Ctrl-C"))
+		for p := range d.Progress(t.Context()) {
+			if p.State == Skipped {
+				close(release)
+				return
+			}
+		}
+	}()
+	r := must(d.Run(ctx))(t)
+	if want := "3 left, 2 left, 1 skipped, 0 skipped"; states(r) != want || !strings.Contains(r.Stopped, "Ctrl-C") || r.ExitCode() != fsm.ExitFailure {
+		t.Errorf("got\n%s", r)
+	}
+	free(t, nc)
+	r = ran(t, must(Resume(t.Context(), nc, "api", Options{Operator: "bob"}.quiet()))(t))
+	if want := "3 left, 2 left, 1 left, 0 left"; states(r) != want || r.Stopped != "" || r.ExitCode() != 0 || r.Resumed != 1 || r.Operator != "bob" {
+		t.Errorf("got\n%s", r)
+	}
+	for _, p := range all {
+		if len(p.requests()) != 1 {
+			t.Errorf("%s obeyed %d times", p.member.Instance(), len(p.requests()))
+		}
+	}
+}
+
+// Abandoned, it waits for nobody, and those that were asked go on; whoever takes it up
+// again asks them the same.
+func TestAbandoned(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	begun, release := make(chan struct{}, 3), make(chan struct{})
+	all := members(t, nc, 3, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, nc, Plan{}, Options{})
+	go func() {
+		<-begun
+		d.Abandon()
+	}()
+	r := ran(t, d)
+	if want := "2 asked, 1 skipped, 0 skipped"; states(r) != want || !strings.Contains(r.Stopped, "abandoned") || r.ExitCode() != fsm.ExitFailure {
+		t.Errorf("got\n%s", r)
+	}
+	free(t, nc)
+	if s := must(Current(t.Context(), nc, "api"))(t); !s.Unfinished() || s.Total != 3 || s.Done != 0 {
+		t.Errorf("it stands so: %+v", s)
+	}
+	d = must(Resume(t.Context(), nc, "api", Options{}.quiet()))(t)
+	close(release)
+	if r = ran(t, d); states(r) != "2 left, 1 left, 0 left" {
+		t.Errorf("got\n%s", r)
+	}
+	for _, p := range all {
+		if len(p.requests()) != 1 {
+			t.Errorf("%s obeyed %d times", p.member.Instance(), len(p.requests()))
+		}
+	}
+}
+
+// One that was not finished can be taken the place of.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 2, nil)
+	first := begin1(t, nc, Plan{}, Options{})
+	first.Abandon()
+	var log natstest.Buffer
+	second := begin1(t, nc, Plan{}, Options{Logger: logTo(&log)})
+	if r := ran(t, second); r.Replaced != first.Report().ID || r.Count(Left) != 2 || !strings.Contains(log.String(), "unfinished drain is replaced") {
+		t.Errorf("it has replaced %q:\n%s\n%s", r.Replaced, r, &log)
+	}
+}
+
+// With Back an instance takes its place until another incarnation has joined.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 3, nil)
+	d := begin1(t, nc, Plan{Back: generous}, Options{})
+	away := 0
+	var path []string
+	done := make(chan struct{})
+	go func() { // the supervisor
+		defer close(done)
+		for p := range d.Progress(t.Context()) {
+			switch p.State {
+			case Away:
+				if away++; away > 1 {
+					t.Errorf("%d are away", away)
+				}
+				join(t, nc, p.Instance.String(), nil)
+			case Back:
+				away--
+			}
+			path = append(path, p.State.String())
+		}
+	}()
+	r := ran(t, d)
+	<-done
+	if r.Count(Back) != 3 || r.ExitCode() != 0 {
+		t.Errorf("got\n%s", r)
+	}
+	if got := strings.Join(path, " "); got != "waiting waiting waiting asked away back asked away back asked away back" {
+		t.Errorf("got %s", got)
+	}
+	listed(t, nc, 3)
+}
+
+func TestOneDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 2, nil)
+	r := ran(t, begin1(t, nc, Plan{Back: 100 * time.Millisecond}, Options{}))
+	if want := "1 failed, 0 skipped"; states(r) != want || r.ExitCode() != fsm.ExitFailure || !strings.Contains(fmt.Sprint(r.Lines[0].Err), "not back after 100ms") {
+		t.Errorf("got\n%s", r)
+	}
+	roundTrips(t, r)
+}
+
+// Who dies without a word after it was asked is unreachable.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc, there := s.Connect(), s.Connect()
+	members(t, nc, 1, nil)
+	begun := make(chan struct{})
+	join(t, there, "api/api-1", func(ctx context.Context) error { close(begun); <-ctx.Done(); return nil })
+	listed(t, nc, 2)
+	d := begin1(t, nc, Plan{}, Options{})
+	go func() {
+		<-begun
+		there.Close()
+	}()
+	r := ran(t, d)
+	if want := "1 unreachable, 0 skipped"; states(r) != want || r.ExitCode() != fsm.ExitFailure || !errors.Is(r.Lines[0].Err, remote.ErrUnreachable) {
+		t.Errorf("got\n%s", r)
+	}
+}
+
+// Nothing is decided while NATS is away, and the drain goes on when it is back.
+func TestServerIsKilledAndComesBack(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	begun, release := make(chan struct{}, 3), make(chan struct{})
+	all := members(t, nc, 3, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, nc, Plan{Command: fsm.Command{Within: generous}}, Options{})
+	go func() {
+		<-begun
+		s.Kill()
+		natstest.Eventually(t, func() error {
+			if nc.IsConnected() {
+				return errors.New("not noticed")
+			}
+			return nil
+		})
+		s.Start()
+		close(release)
+	}()
+	r := ran(t, d)
+	if r.Count(Left) != 3 || r.ExitCode() != 0 {
+		t.Errorf("got\n%s", r)
+	}
+	for _, p := range all {
+		if len(p.requests()) != 1 {
+			t.Errorf("%s obeyed %d times", p.member.Instance(), len(p.requests()))
+		}
+	}
+	free(t, nc)
+}
