@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
 )
 
@@ -62,6 +61,7 @@ type Drain struct {
 	started  sync.WaitGroup
 	kept     sync.WaitGroup // keep, which ends before the lease is given back
 	endKeep  context.CancelFunc
+	again    chan struct{} // the lease is to be renewed now
 	inbox    inbox
 	log      progressLog
 	stopping chan struct{} // closed when nobody else is asked
@@ -127,6 +127,7 @@ func begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Dra
 		return nil, err
 	}
 	plan.Command.Err, plan.Command.Signal = nil, 0
+	plan.Command.By = cmp.Or(plan.Command.By, options.Operator) // and stays, whoever takes it up again
 	d := newDrain(ctx, nc, j, record{ID: nuid.Next(), Operator: options.Operator, Plan: plan, Began: time.Now()}, options)
 	if err := d.lease.acquire(ctx); err != nil {
 		d.cancel(err)
@@ -138,6 +139,7 @@ func begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Dra
 		return nil, err
 	}
 	d.ready.Store(true)
+	d.renewSoon() // so that it says how far the drain is
 	return d, nil
 }
 
@@ -222,6 +224,7 @@ func resume(ctx context.Context, nc *nats.Conn, group string, options Options) (
 		return nil, err
 	}
 	d.ready.Store(true)
+	d.renewSoon() // so that it says how far the drain is
 	return d, nil
 }
 
@@ -268,6 +271,7 @@ func newDrain(ctx context.Context, nc *nats.Conn, j *journal, r record, options 
 	d := &Drain{
 		nc: nc, journal: j, logger: options.Logger.With("group", r.Plan.Group, "drain", r.ID), record: r,
 		forgive: options.Forgive, begun: time.Now(), present: map[string]string{},
+		again:    make(chan struct{}, 1),
 		inbox:    inbox{filled: make(chan struct{}, 1)},
 		stopping: make(chan struct{}), leaving: make(chan struct{}),
 	}
@@ -288,32 +292,35 @@ func (d *Drain) start() {
 	var ctx context.Context
 	ctx, d.endKeep = context.WithCancel(d.ctx)
 	d.kept.Go(func() {
-		again := make(chan struct{}, 1)
 		connected := d.nc.StatusChanged(nats.CONNECTED)
 		defer d.nc.RemoveStatusListener(connected)
 		var forwarding sync.WaitGroup
 		defer forwarding.Wait()
-		forwarding.Go(func() { forward(ctx, connected, again) })
-		d.lease.keep(ctx, again)
+		forwarding.Go(func() { d.forward(ctx, connected) })
+		d.lease.keep(ctx, d.again)
 	})
 	d.started.Go(d.watch)
 }
 
-// forward tells again that the connection is back.
-func forward(ctx context.Context, connected <-chan nats.Status, again chan<- struct{}) {
+// forward has the lease renewed when the connection is back.
+func (d *Drain) forward(ctx context.Context, connected <-chan nats.Status) {
 	for {
 		select {
 		case _, open := <-connected:
 			if !open { // for good
 				return
 			}
-			select {
-			case again <- struct{}{}:
-			default:
-			}
+			d.renewSoon()
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+func (d *Drain) renewSoon() {
+	select {
+	case d.again <- struct{}{}:
+	default:
 	}
 }
 
@@ -444,13 +451,6 @@ func (d *Drain) fence(ctx context.Context) error {
 		return errors.New("the drain has not begun")
 	}
 	return d.writeRecord(ctx)
-}
-
-// command is what the instances are told.
-func (d *Drain) command() fsm.Command {
-	c := d.record.Plan.Command
-	c.By = cmp.Or(c.By, d.record.Operator)
-	return c
 }
 
 // giveUp ends a drain that has not begun.

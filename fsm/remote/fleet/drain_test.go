@@ -406,3 +406,122 @@ func TestServerIsKilledAndComesBack(t *testing.T) {
 	}
 	free(t, nc)
 }
+
+// An operator who is cut off stops asking; somebody else has the group when the lease
+// has expired; and the first one, joined again, takes nothing over and says so.
+func TestOperatorIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	link := natstest.NewLink(t, strings.TrimPrefix(s.URL(), "nats://"))
+	begun, release := make(chan struct{}, 3), make(chan struct{})
+	all := members(t, nc, 3, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	var log natstest.Buffer
+	d := begin1(t, natstest.Connect(t, link.URL()), Plan{}, Options{Lease: time.Second, Logger: logTo(&log)})
+	done := make(chan *Report, 1)
+	go func() {
+		r, _ := d.Run(t.Context())
+		done <- r
+	}()
+	<-begun
+	link.SetCut(true)
+	natstest.Eventually(t, func() error {
+		if !strings.Contains(log.String(), "cannot be renewed") {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	var other *Drain
+	natstest.Eventually(t, func() (err error) {
+		other, err = Begin(t.Context(), nc, Plan{Group: "api", Command: fsm.Command{Reason: "mine"}}, Options{Operator: "bob"}.quiet())
+		return err
+	})
+	link.SetCut(false)
+	natstest.Eventually(t, func() error {
+		if why := d.Report().Stopped; !strings.Contains(why, "bob") {
+			return fmt.Errorf("stopped: %q", why)
+		}
+		return nil
+	})
+	close(release)
+	if r := <-done; states(r) != "2 left, 1 skipped, 0 skipped" || r.Replaced != "" {
+		t.Errorf("got\n%s", r)
+	}
+	if r := ran(t, other); r.Replaced != d.Report().ID || r.ExitCode() != 0 || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	for i, p := range all {
+		want := "mine"
+		if i == 2 {
+			want = "deploy 42"
+		}
+		if c := p.requests(); c[0].Reason != want {
+			t.Errorf("%s was asked %+v", p.member.Instance(), c)
+		}
+	}
+}
+
+// A lease that has expired while NATS was away is held again, if nobody else had it.
+func TestLeaseExpiresWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	link := natstest.NewLink(t, strings.TrimPrefix(s.URL(), "nats://"))
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	members(t, nc, 2, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, natstest.Connect(t, link.URL()), Plan{}, Options{Lease: time.Second})
+	go func() {
+		<-begun
+		link.SetCut(true)
+		natstest.Eventually(t, func() error { // it has expired
+			if s, err := Current(t.Context(), nc, "api"); err != nil || s.Held {
+				return fmt.Errorf("it stands so: %+v, %w", s, err)
+			}
+			return nil
+		})
+		link.SetCut(false)
+		close(release)
+	}()
+	if r := ran(t, d); r.Count(Left) != 2 || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	free(t, nc)
+}
+
+// The bucket is deleted in the middle: it says so, and does not wait for ever.
+func TestBucketIsDeleted(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	members(t, nc, 2, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, nc, Plan{}, Options{Lease: time.Second})
+	go func() {
+		<-begun
+		js := must(newJetStream(nc))(t)
+		if err := js.DeleteKeyValue(t.Context(), Bucket); err != nil {
+			t.Error(err)
+		}
+		close(release)
+	}()
+	if r := ran(t, d); states(r) != "1 left, 0 skipped" || !strings.Contains(r.Stopped, "the lease is lost") {
+		t.Errorf("got\n%s", r)
+	}
+}
+
+// A connection that is closed for good ends it.
+func TestConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	members(t, s.Connect(), 2, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	nc := s.Connect()
+	d := begin1(t, nc, Plan{}, Options{})
+	go func() {
+		<-begun
+		nc.Close()
+	}()
+	if r := ran(t, d); !strings.Contains(r.Stopped, "connection is closed") || r.Count(Skipped) != 1 {
+		t.Errorf("got\n%s", r)
+	}
+	close(release)
+}

@@ -165,8 +165,6 @@ func (l *lease) tell(err error) {
 	l.mu.Lock()
 	was, lost := l.doubtful, l.lost
 	l.doubtful = !holds
-	close(l.changed)
-	l.changed = make(chan struct{})
 	l.mu.Unlock()
 	switch {
 	case lost != nil:
@@ -176,6 +174,10 @@ func (l *lease) tell(err error) {
 	case holds && was:
 		l.logger.Info("fleet: the lease is held again")
 	}
+	l.mu.Lock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
 	l.say()
 }
 

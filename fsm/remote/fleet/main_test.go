@@ -149,5 +149,4 @@ func free(t testing.TB, nc *nats.Conn) {
 	}
 }
 
-
 func logTo(b *natstest.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }

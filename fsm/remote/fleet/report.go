@@ -187,11 +187,11 @@ func (l *Line) took() string {
 }
 
 func (l *Line) remarks() string {
-	text := strings.Join(l.Culprits, ", ")
-	if text == "" && l.Err != nil {
-		text = l.Err.Error()
+	said := slices.Clone(l.Culprits)
+	if l.Err != nil && (len(said) == 0 || l.State == Unreachable) { // else it says the same at length
+		said = append(said, errorText(l.Err))
 	}
-	return cmp.Or(plain(text), "-")
+	return cmp.Or(plain(strings.Join(said, ", ")), "-")
 }
 
 const maxCulprits = 8

@@ -303,7 +303,7 @@ func (d *Drain) ask(who int) {
 	to, id := d.lines[who].Instance, d.commandID(who) // that of a line never changes
 	for {
 		began := d.reconnects()
-		report, err := remote.Shutdown(d.ctx, d.nc, to, id, d.command())
+		report, err := remote.Shutdown(d.ctx, d.nc, to, id, d.record.Plan.Command)
 		if d.ctx.Err() != nil {
 			return
 		}
@@ -334,7 +334,7 @@ func (d *Drain) commandID(who int) string { return fmt.Sprint(d.record.ID, "-", 
 // hasAsked reports whether it was this drain's command, among others, that an instance
 // has obeyed.
 func (d *Drain) hasAsked(r *fsm.Report) bool {
-	own := d.command()
+	own := d.record.Plan.Command
 	for _, c := range r.Requests {
 		if c.Reason == own.Reason && c.By == own.By {
 			return true
