@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote/internal/natstest"
 )
 
 const accountsFile = "testdata/accounts.conf"
@@ -147,9 +147,6 @@ func TestPermissionsAreDocumented(t *testing.T) {
 
 // startServerWith starts one with the accounts of a file.
 func startServerWith(t testing.TB, file string) *natsServer {
-	options, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return startServer(t, func(o *server.Options) { o.Accounts, o.Users = options.Accounts, options.Users })
+	t.Helper()
+	return startServer(t, natstest.Accounts(t, file))
 }

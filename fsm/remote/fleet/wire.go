@@ -85,7 +85,7 @@ func decodeRecord(group string, data []byte) (r record, err error) {
 	switch {
 	case r.Plan.Group != group || r.ID == "" || !keyToken(r.ID) || len(r.ID) > maxID:
 		err = fmt.Errorf("%w: record of %q", ErrInvalid, clipped(r.Plan.Group, maxName))
-	case !r.counts.valid() || r.Parts < 0 || r.Parts > r.Total || r.Resumed < 0 || r.Took < 0:
+	case !r.counts.valid() || r.Parts < 0 || r.Parts > r.Total || r.Resumed < 0 || !r.Took.valid():
 		err = fmt.Errorf("%w: record of %d instances in %d parts", ErrInvalid, r.Total, r.Parts)
 	case !within(maxName, r.Operator, r.Replaced) || !within(4*maxText, r.Stopped):
 		err = fmt.Errorf("%w: record: too long", ErrInvalid)
@@ -113,11 +113,14 @@ func decodeOutcome(data []byte) (o outcome, err error) {
 	if err := decode(data, maxSmall, "outcome", &o); err != nil {
 		return outcome{}, err
 	}
-	if !o.State.recorded() || !within(2*maxText, o.Error) || len(o.Culprits) > maxCulprits || !within(maxName, o.Culprits...) || o.Took < 0 {
+	if !o.State.recorded() || !within(2*maxText, o.Error) || len(o.Culprits) > maxCulprits || !within(maxName, o.Culprits...) || !o.Took.valid() {
 		return outcome{}, fmt.Errorf("%w: outcome", ErrInvalid)
 	}
 	return o, nil
 }
+
+// valid refuses what is no duration.
+func (m millis) valid() bool { return m >= 0 && m <= millis(1000*Keep/time.Millisecond) }
 
 // within reports whether the texts have at most so many bytes, and are texts.
 func within(most int, texts ...string) bool {

@@ -37,6 +37,16 @@ func Start(t testing.TB, options ...func(*server.Options)) *Server {
 	return s
 }
 
+// Accounts gives a server those of a configuration file, and their users.
+func Accounts(t testing.TB, file string) func(*server.Options) {
+	t.Helper()
+	options, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *server.Options) { o.Accounts, o.Users = options.Accounts, options.Users }
+}
+
 // Start brings it back after Kill, at the same address.
 func (s *Server) Start() {
 	s.t.Helper()
