@@ -59,15 +59,25 @@ type News struct {
 // ends when ctx does, with its cause as the error, or with the error that keeps it
 // from beginning. After an error there is nothing more.
 func Watch(ctx context.Context, nc *nats.Conn, group string) iter.Seq2[News, error] {
+	return watching(ctx, nc, group, true)
+}
+
+// WatchRegistry is [Watch] without the events: who is there, joins, withdraws, expires
+// and has left. It costs a fraction where many leave.
+func WatchRegistry(ctx context.Context, nc *nats.Conn, group string) iter.Seq2[News, error] {
+	return watching(ctx, nc, group, false)
+}
+
+func watching(ctx context.Context, nc *nats.Conn, group string, events bool) iter.Seq2[News, error] {
 	return func(yield func(News, error) bool) {
-		if err := watch(ctx, nc, group, yield); err != nil {
+		if err := watch(ctx, nc, group, events, yield); err != nil {
 			yield(News{}, fmt.Errorf("remote: watch: %w", err))
 		}
 	}
 }
 
 // watch returns nil if the reader has had enough.
-func watch(ctx context.Context, nc *nats.Conn, group string, yield func(News, error) bool) error {
+func watch(ctx context.Context, nc *nats.Conn, group string, withEvents bool, yield func(News, error) bool) error {
 	pattern, err := groupPattern(group)
 	if err != nil {
 		return err
@@ -76,12 +86,15 @@ func watch(ctx context.Context, nc *nats.Conn, group string, yield func(News, er
 	if err != nil {
 		return err
 	}
-	events := make(chan *nats.Msg, 64<<10)
-	sub, err := nc.ChanSubscribe(eventPrefix+pattern, events)
-	if err != nil {
-		return err
+	var events chan *nats.Msg
+	if withEvents {
+		events = make(chan *nats.Msg, 64<<10)
+		sub, err := nc.ChanSubscribe(eventPrefix+pattern, events)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Unsubscribe() }() // of a connection that may be closed
 	}
-	defer func() { _ = sub.Unsubscribe() }() // of a connection that may be closed
 	present, err := b.present.Watch(ctx, pattern)
 	if err != nil {
 		return err
