@@ -328,10 +328,10 @@ func (d *Drain) renewSoon() {
 func (d *Drain) watch() {
 	for d.ctx.Err() == nil {
 		d.inbox.post(message{kind: relisting})
-		for news, err := range remote.Watch(d.ctx, d.nc, d.journal.group) {
+		for news, err := range remote.WatchRegistry(d.ctx, d.nc, d.journal.group) {
 			if err != nil {
 				d.inbox.post(message{kind: blind, err: err})
-			} else if news.Kind != remote.Happened {
+			} else {
 				d.inbox.post(message{kind: aboutRegistry, news: news})
 			}
 		}

@@ -20,12 +20,18 @@ import (
 // gauge is how many are shutting down at once.
 type gauge struct{ now, most, times atomic.Int32 }
 
-func (g *gauge) stop(context.Context) error {
+func (g *gauge) enter() {
 	now := g.now.Add(1)
-	defer g.now.Add(-1)
 	g.times.Add(1)
 	for most := g.most.Load(); now > most && !g.most.CompareAndSwap(most, now); most = g.most.Load() {
 	}
+}
+
+func (g *gauge) leave() { g.now.Add(-1) }
+
+func (g *gauge) stop(context.Context) error {
+	g.enter()
+	defer g.leave()
 	time.Sleep(5 * time.Millisecond) // so that those that may be at once are
 	return nil
 }
