@@ -531,3 +531,55 @@ func TestConnectionIsClosed(t *testing.T) {
 	}
 	close(release)
 }
+
+// A cluster of three loses the leader of the bucket in the middle. Before, nobody else
+// gets the lease there either; after, the drain goes on.
+func TestClusterLosesItsLeader(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.StartCluster(t)
+	var urls []string
+	for _, s := range cluster {
+		urls = append(urls, s.URL())
+	}
+	nc := natstest.Connect(t, strings.Join(urls, ","))
+	natstest.Eventually(t, func() error { // the cluster has to agree on who leads
+		ctx, cancel := context.WithTimeout(t.Context(), generous)
+		defer cancel()
+		return Setup(ctx, nc, remote.Registry{Replicas: 3})
+	})
+	begun, release := make(chan struct{}, 3), make(chan struct{})
+	all := members(t, nc, 3, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, nc, Plan{}, Options{})
+	go func() {
+		<-begun
+		var held *HeldError
+		if _, err := Begin(t.Context(), nc, Plan{Group: "api"}, Options{}.quiet()); !errors.As(err, &held) || held.Holder != "ana" {
+			t.Errorf("it is held: %v", err)
+		}
+		natstest.LeaderOf(t, cluster, must(newJetStream(nc))(t), "KV_"+Bucket).Kill()
+		close(release)
+	}()
+	r := ran(t, d)
+	if r.Count(Left) != 3 || r.ExitCode() != 0 || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	for _, p := range all {
+		if len(p.requests()) != 1 {
+			t.Errorf("%s obeyed %d times", p.member.Instance(), len(p.requests()))
+		}
+	}
+}
+
+// A ctx that has ended before asks nobody.
+func TestInterruptedBefore(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 2, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := must(begin1(t, nc, Plan{}, Options{}).Run(ctx))(t)
+	if states(r) != "1 skipped, 0 skipped" || r.ExitCode() != fsm.ExitFailure {
+		t.Errorf("got\n%s", r)
+	}
+	listed(t, nc, 2)
+}

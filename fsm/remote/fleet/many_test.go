@@ -66,7 +66,27 @@ func (s simulation) run(t *testing.T) {
 	d := begin1(t, nc, Plan{AtOnce: Count(s.atOnce)}, Options{})
 	t.Logf("Begin: %v", time.Since(began).Round(time.Millisecond))
 	began = time.Now()
-	r := must(d.Run(t.Context()))(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { // half of them, and then somebody else takes it up
+		left := 0
+		for p := range d.Progress(ctx) {
+			if p.State == Left {
+				if left++; left == s.instances/2 {
+					cancel()
+				}
+			}
+		}
+	}()
+	r := must(d.Run(ctx))(t)
+	if left := r.Count(Left); left < s.instances/2 || left == s.instances || r.Count(Skipped) != s.instances-left || r.Stopped == "" {
+		t.Fatalf("half of it is\n%s", r)
+	}
+	resumed := time.Now()
+	d = must(Resume(t.Context(), nc, "api", Options{}.quiet()))(t)
+	t.Logf("Resume, in the middle: %v", time.Since(resumed).Round(time.Millisecond))
+	half := d.Report().Count(Waiting)
+	r = must(d.Run(t.Context()))(t)
 	took := time.Since(began)
 	if r.Count(Left) != s.instances || r.ExitCode() != 0 || r.Stopped != "" {
 		t.Fatalf("got\n%s", r)
@@ -86,7 +106,7 @@ func (s simulation) run(t *testing.T) {
 	for p := range d.Progress(t.Context()) {
 		steps[p.State]++
 	}
-	if len(steps) != 3 || steps[Waiting] != s.instances || steps[Asked] != s.instances || steps[Left] != s.instances {
+	if len(steps) != 3 || steps[Waiting] != half || steps[Asked] != half || steps[Left] != s.instances {
 		t.Errorf("the progress was %v", steps)
 	}
 	began = time.Now()

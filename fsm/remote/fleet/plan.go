@@ -54,8 +54,8 @@ func (p *Plan) validate() error {
 		return fmt.Errorf("%w: at most %d failed", ErrInvalid, p.MaxFailed)
 	case p.Back < 0:
 		return fmt.Errorf("%w: back within %v", ErrInvalid, p.Back)
-	case len(p.Command.Reason) > maxText || len(p.Command.By) > maxText:
-		return fmt.Errorf("%w: reason and who asks have at most %d bytes", ErrInvalid, maxText)
+	case !within(maxText, p.Command.Reason, p.Command.By):
+		return fmt.Errorf("%w: reason and who asks are texts of at most %d bytes", ErrInvalid, maxText)
 	}
 	return errors.Join(p.AtOnce.validate(), p.Order.validate())
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,9 +41,11 @@ const childAlarm = 4 * time.Second
 func operate(nc *nats.Conn) error {
 	plan := Plan{Group: "api", AtOnce: Count(2), Command: fsm.Command{Reason: "deploy 42"}}
 	d, err := Begin(context.Background(), nc, plan, Options{Operator: "the child", Lease: 3 * time.Second})
-	if err == nil {
-		_, err = d.Run(context.Background())
+	if err != nil {
+		return err
 	}
+	r, err := d.Run(context.Background())
+	fmt.Print(r)
 	return err
 }
 
@@ -58,7 +61,7 @@ func beMember(nc *nats.Conn, o *fsm.Orchestrator, name, behavior string) error {
 	}))
 }
 
-func startChild(t *testing.T, config string) *exec.Cmd {
+func startChild(t *testing.T, config string) (*exec.Cmd, *natstest.Buffer) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), childEnv+"="+config)
@@ -74,7 +77,7 @@ func startChild(t *testing.T, config string) *exec.Cmd {
 			t.Log(out)
 		}
 	})
-	return c
+	return c, out
 }
 
 // The operator is killed with SIGKILL when one has left, one is asked and not done, and
@@ -86,7 +89,7 @@ func TestOperatorIsKilled(t *testing.T) {
 	nc := s.Connect()
 	begun, release := make(chan struct{}, 6), make(chan struct{}, 6)
 	all := members(t, nc, 6, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
-	operator := startChild(t, "operator "+s.URL())
+	operator, _ := startChild(t, "operator "+s.URL())
 	for range 2 {
 		<-begun
 	}
@@ -127,6 +130,48 @@ func TestOperatorIsKilled(t *testing.T) {
 	}
 }
 
+// The operator is frozen for longer than its lease, somebody else has the group, and it
+// thaws: it asks nobody else, and says why.
+func TestOperatorIsFrozen(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	begun, release := make(chan struct{}, 4), make(chan struct{})
+	all := members(t, nc, 4, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	operator, out := startChild(t, "operator "+s.URL())
+	for range 2 {
+		<-begun
+	}
+	if err := operator.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var d *Drain
+	natstest.Eventually(t, func() (err error) {
+		d, err = Begin(t.Context(), nc, Plan{Group: "api", Command: fsm.Command{Reason: "mine"}}, Options{}.quiet())
+		return err
+	})
+	close(release)
+	if err := operator.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	_ = operator.Wait() // with what its own test is about
+	if text := out.String(); !strings.Contains(text, "2 left, 2 skipped") || !strings.Contains(text, "the lease is lost") || !strings.Contains(text, "ana") {
+		t.Errorf("it says:\n%s", text)
+	}
+	if r := ran(t, d); r.ExitCode() != 0 || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	for i, p := range all {
+		want := "mine"
+		if i >= 2 {
+			want = "deploy 42"
+		}
+		if c := p.requests(); c[0].Reason != want || len(c) != 1 {
+			t.Errorf("%s was asked %+v", p.member.Instance(), c)
+		}
+	}
+}
+
 // A real process that hangs is gone at its alarm, and the report has its culprit. The
 // others stay.
 func TestRealProcessHangs(t *testing.T) {
@@ -155,7 +200,7 @@ func TestRealProcessesRestart(t *testing.T) {
 	var supervisors sync.WaitGroup
 	for i := range 3 {
 		config := fmt.Sprintf("member %s api-%d well", s.URL(), i)
-		first := startChild(t, config)
+		first, _ := startChild(t, config)
 		supervisors.Go(func() {
 			_ = first.Wait()
 			startChild(t, config)

@@ -160,7 +160,7 @@ func (r *Report) Summary() string {
 		text += fmt.Sprintf(" after %s", round(r.Took))
 	}
 	if r.Resumed > 0 {
-		text += fmt.Sprintf(", taken up again %d times", r.Resumed)
+		text += fmt.Sprintf(", in %d runs", r.Resumed+1)
 	}
 	if r.Stopped != "" {
 		text += "; stopped: " + plain(r.Stopped)

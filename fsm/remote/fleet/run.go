@@ -118,8 +118,12 @@ func (d *Drain) run(ctx context.Context) {
 	if d.core.failed > d.core.maxFailed { // as it was stopped before
 		d.apply(input{kind: stopping, stop: tooManyFailed}, message{})
 	}
-	d.lookAtLease()
 	interruption := ctx.Done()
+	if ctx.Err() != nil {
+		d.interrupt(ctx)
+		interruption = nil
+	}
+	d.lookAtLease()
 	for !d.core.over() && d.core.stopped != disconnected { // then nobody can be followed any more
 		select {
 		case <-d.inbox.filled:
@@ -128,7 +132,7 @@ func (d *Drain) run(ctx context.Context) {
 			}
 		case <-interruption:
 			interruption = nil
-			d.apply(input{kind: stopping, stop: interrupted}, message{err: context.Cause(ctx)})
+			d.interrupt(ctx)
 		case <-d.leaving:
 			d.apply(input{kind: stopping, stop: abandoned}, message{})
 			d.core.stopped = abandoned // also if it was stopped before
@@ -136,6 +140,10 @@ func (d *Drain) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (d *Drain) interrupt(ctx context.Context) {
+	d.apply(input{kind: stopping, stop: interrupted}, message{err: context.Cause(ctx)})
 }
 
 // lookForAbsent tells the core who of the plan is not there any more.

@@ -79,6 +79,7 @@ func decodeRecord(group string, data []byte) (r record, err error) {
 	if err := decode(data, maxSmall, "record", &r); err != nil {
 		return record{}, err
 	}
+	r.Plan.Command.Err, r.Plan.Command.Signal = nil, 0 // as Begin has it
 	if err := r.Plan.validate(); err != nil {
 		return record{}, fmt.Errorf("record: %w", err)
 	}
