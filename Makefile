@@ -9,7 +9,10 @@ FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
-MODULES = fsm/fsmotel fsm/remote docs/kubernetes docs/compare docs/recipes
+MODULES = fsm/fsmotel fsm/remote node/cmd/farewell-fleet docs/kubernetes docs/compare docs/recipes
+
+# PROGRAMS are what is built and released, each in the folder of its name under node/cmd.
+PROGRAMS = farewell farewell-fleet
 
 .PHONY: help run build cross test soak lint fuzz docs bench compare release release-check compiler
 
@@ -19,13 +22,15 @@ help: ## explain the targets
 run: build ## start five real nodes here, shut one down over its UI, show what its neighbors saw
 	@bin/farewell network
 
-build: ## build the command, bin/farewell
-	@go build -o bin/farewell ./node/cmd/farewell
+build: ## build the commands, bin/farewell and bin/farewell-fleet
+	@for program in $(PROGRAMS); do go -C node/cmd/$$program build -o "$(CURDIR)/bin/$$program" . || exit 1; done
 
-cross: ## build the command for Linux, macOS and Windows, and throw it away
+cross: ## build the commands for Linux, macOS and Windows, and throw them away
 	@for system in linux darwin windows; do for machine in amd64 arm64; do \
 		echo "$$system/$$machine"; \
-		CGO_ENABLED=0 GOOS=$$system GOARCH=$$machine go build -o /dev/null ./node/cmd/farewell || exit 1; \
+		for program in $(PROGRAMS); do \
+			CGO_ENABLED=0 GOOS=$$system GOARCH=$$machine go -C node/cmd/$$program build -o /dev/null . || exit 1; \
+		done; \
 	done; done
 
 test: compiler ## every test, with the race detector; the simulated networks again without it, ten times as many
@@ -48,6 +53,8 @@ lint: ## formatting, go vet (the command for Windows, everything for macOS), sta
 	GOOS=windows go vet ./fsm/...
 	GOOS=windows go build ./...
 	GOOS=darwin go vet ./...
+	GOOS=windows go -C node/cmd/farewell-fleet build -o /dev/null ./...
+	GOOS=darwin go -C node/cmd/farewell-fleet vet ./...
 	$(STATICCHECK) ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && $(STATICCHECK) ./...) || exit 1; done
 	$(KUBEVALID) docs/kubernetes/service.yaml docs/kubernetes/node.yaml
@@ -62,6 +69,7 @@ fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 docs: ## draw the diagrams, write the man pages and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
 	@$(call need,dot,graphviz) && $(call need,chromium,chromium) && $(call need,npm,npm)
 	go generate ./fsm ./ui ./node/cmd/farewell
+	go -C node/cmd/farewell-fleet generate .
 
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
@@ -69,14 +77,15 @@ bench: ## every benchmark, six times, with medians and ratios by benchstat
 
 release: ## static, trimmed commands for RELEASES in bin/release, with checksums and an SBOM each
 	@rm -rf bin/release && mkdir -p bin/release
-	@version="$$(git describe --tags --always --dirty)" && for platform in $(RELEASES); do \
+	@version="$$(git describe --tags --always --dirty)" && for platform in $(RELEASES); do for program in $(PROGRAMS); do \
 		export CGO_ENABLED=0 GOOS="$${platform%/*}" GOARCH="$${platform#*/}" && \
-		name="farewell_$${version}_$${GOOS}_$${GOARCH}" && \
-		GOCACHE="$${RELEASE_CACHE:-$$(go env GOCACHE)}" go build -trimpath -buildvcs=true -ldflags='-s -w -buildid=' -o "bin/release/$$name" ./node/cmd/farewell && \
+		name="$${program}_$${version}_$${GOOS}_$${GOARCH}" && \
+		GOCACHE="$${RELEASE_CACHE:-$$(go env GOCACHE)}" go -C "node/cmd/$$program" build -trimpath -buildvcs=true -ldflags='-s -w -buildid=' \
+			-o "$(CURDIR)/bin/release/$$name" . && \
 		(unset GOOS GOARCH && $(CYCLONEDX) bin -json -std -noserial -notimestamp \
 			-output "bin/release/$$name.cdx.json" "bin/release/$$name") || exit 1; \
-	done
-	@cd bin/release && sha256sum farewell_* >SHA256SUMS && cat SHA256SUMS
+	done; done
+	@cd bin/release && sha256sum farewell* >SHA256SUMS && cat SHA256SUMS
 
 # Two clones in two folders, the second with nothing cached, must come to the same bytes.
 release-check: ## build a release twice, from two clones, and compare

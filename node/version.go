@@ -1,35 +1,7 @@
 package node
 
-import (
-	"cmp"
-	"runtime"
-	"runtime/debug"
-	"strings"
-)
+import "github.com/farewell-node/farewell/node/internal/version"
 
 // Version says which build of which program this is: the version of its module, the
 // commit if it was built in a checkout ("modified" if that had changes), and what for.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return versionOf(info)
-}
-
-func versionOf(info *debug.BuildInfo) string {
-	settings := map[string]string{}
-	for _, s := range info.Settings {
-		settings[s.Key] = s.Value
-	}
-	parts := []string{cmp.Or(info.Main.Version, "(devel)")}
-	const shortCommit = 12
-	// The version of a build from a checkout names the commit already.
-	if commit := settings["vcs.revision"]; commit != "" && !strings.Contains(parts[0], commit[:min(shortCommit, len(commit))]) {
-		parts = append(parts, commit[:min(shortCommit, len(commit))])
-	}
-	if settings["vcs.modified"] == "true" && !strings.HasSuffix(parts[0], "+dirty") {
-		parts = append(parts, "modified")
-	}
-	return strings.Join(append(parts, info.GoVersion, runtime.GOOS+"/"+runtime.GOARCH), " ")
-}
+func Version() string { return version.String() }

@@ -31,6 +31,6 @@ Completions: "farewell completion bash" (zsh, fish, powershell) prints a script;
 "farewell completion bash --help" says where it belongs.`, cli.EnvironmentName("log-level")),
 		Version: node.Version(),
 	}
-	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate(), newNeighbor())
+	root.AddCommand(newRun(), newShutdown(), newStatus(), newWatch(), newDiagram(), newNetwork(), newSimulate(), newNeighbor(), newFleet())
 	return cli.Root(root)
 }

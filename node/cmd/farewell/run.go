@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -26,8 +25,7 @@ import (
 type runFlags struct {
 	node         node.Config
 	neighbors    []string
-	logLevel     string
-	logFormat    string
+	log          cli.Log
 	endWithStdin bool
 	hang         bool
 }
@@ -66,12 +64,9 @@ of them: its farewell is reported as not confirmed or not reached.`,
 	flags.StringArrayVar(&f.neighbors, "neighbor", nil, "`descriptor` of a node to join, farewell://KEY@HOST:PORT; repeatable")
 	flags.DurationVar(&f.node.Alarm, "alarm", fsm.DefaultAlarm, "how long a shutdown may take; under systemd, if nothing is said, what its TimeoutStopSec allows")
 	flags.DurationVar(&f.node.InsistAfter, "insist-after", 0, "the polite part of that, below --alarm (default 80 % of it)")
-	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	f.log.Flags(c)
 	flags.BoolVar(&f.endWithStdin, "end-with-stdin", false, "shut down when stdin ends: the parent is gone")
 	flags.BoolVar(&f.hang, "hang", false, "register a component that never stops, to see the alarm at work")
-	cli.Complete(c, "log-level", "debug", "info", "warn", "error")
-	cli.Complete(c, "log-format", "text", "json")
 	for _, hidden := range []string{"end-with-stdin", "hang"} {
 		_ = flags.MarkHidden(hidden)
 	}
@@ -87,9 +82,9 @@ func (f *runFlags) complete(c *cobra.Command) error {
 		}
 		f.node.Neighbors = append(f.node.Neighbors, descriptor)
 	}
-	logger, err := f.logger(c)
+	logger, err := f.log.Logger(c)
 	if err != nil {
-		return cli.Usage(c, err)
+		return err
 	}
 	f.node.Logger = logger
 	switch alarm, polite := f.node.Alarm, f.node.InsistAfter; {
@@ -109,22 +104,6 @@ func (f *runFlags) complete(c *cobra.Command) error {
 		f.node.KeyFile, err = defaultKeyFile()
 	}
 	return err
-}
-
-func (f *runFlags) logger(c *cobra.Command) (*slog.Logger, error) {
-	w := c.ErrOrStderr()
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, fmt.Errorf("%s: %q is none of debug, info, warn, error", cli.NameOf(c, "log-level"), f.logLevel)
-	}
-	options := &slog.HandlerOptions{Level: level}
-	switch f.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
-	}
-	return nil, fmt.Errorf("%s: %q is neither text nor json", cli.NameOf(c, "log-format"), f.logFormat)
 }
 
 func defaultKeyFile() (string, error) {

@@ -40,7 +40,7 @@ func Code(code int) error {
 // No command below it may have a PersistentPreRun of its own.
 func Root(c *cobra.Command) *cobra.Command {
 	c.SilenceUsage, c.SilenceErrors = true, true
-	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return takeEnvironment(c) }
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return TakeEnvironment(c) }
 	c.PersistentFlags().Bool(wideFlag, false, fmt.Sprintf("whole keys and lines, also on a terminal (which gets %d columns)", Columns))
 	c.SetUsageTemplate(usageTemplate(c.UsageTemplate()))
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return Usage(c, err) })

@@ -27,10 +27,11 @@ const environmentMark = "set by the environment"
 // than the command itself cannot.
 func inEnvironment(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "version" && !f.Hidden }
 
-// takeEnvironment sets the flags that the command line does not from the environment.
+// TakeEnvironment sets the flags that the command line does not from the environment.
 // An empty variable counts as none. A flag that is repeatable takes several values,
-// separated by white space.
-func takeEnvironment(c *cobra.Command) (err error) {
+// separated by white space. A [Root] does this before each command that is run, but
+// not before one that is completed.
+func TakeEnvironment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		text := os.Getenv(EnvironmentName(f.Name))
 		if err != nil || text == "" || f.Changed || !inEnvironment(f) {

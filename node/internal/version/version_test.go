@@ -1,4 +1,4 @@
-package node
+package version
 
 import (
 	"runtime/debug"

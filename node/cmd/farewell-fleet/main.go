@@ -1,0 +1,46 @@
+// Command farewell-fleet is "farewell fleet": it shows groups of processes that have
+// joined each other over NATS (package fsm/remote), follows them, has them leave, and
+// is a NATS server for those who have none. See farewell fleet --help.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/version"
+)
+
+func main() {
+	os.Exit(cli.Run(context.Background(), newRoot(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func newRoot() *cobra.Command {
+	var to where
+	root := &cobra.Command{
+		Use:         "farewell-fleet",
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "farewell fleet"},
+		Short:       "Groups of processes over NATS: see them, and have them leave a few at a time",
+		Long: fmt.Sprintf(`Groups of processes that have joined each other over NATS (package fsm/remote):
+see them, follow them, and have them leave a few at a time. Names are
+GROUP/NAME, as the processes have chosen them.
+
+Each flag can also be set in the environment: --tls-ca as
+%s. The command line wins; an empty variable counts as none; a flag
+that is repeatable takes several values there, separated by white space.
+What is secret is better there than on a command line, which others can see:
+%s and %s, or %s; or it is in
+a file, --creds or --nkey.
+
+Without a NATS server at hand, start one: "farewell fleet serve".`,
+			cli.EnvironmentName("tls-ca"), userVariable, passwordVariable, tokenVariable),
+		Version: version.String(),
+	}
+	root.SetVersionTemplate("{{.DisplayName}} version {{.Version}}\n")
+	to.flags(root)
+	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newServe(&to))
+	return cli.Root(root)
+}
