@@ -31,9 +31,9 @@ GROUP/NAME, as the processes have chosen them.
 Each flag can also be set in the environment: --tls-ca as
 %s. The command line wins; an empty variable counts as none; a flag
 that is repeatable takes several values there, separated by white space.
-What is secret is better there than on a command line, which others can see:
-%s and %s, or %s; or it is in
-a file, --creds or --nkey.
+Others can see command lines, so what is secret belongs in a file (--creds,
+--nkey) or there: %s and
+%s, or %s.
 
 Without a NATS server at hand, start one: "farewell fleet serve".`,
 			cli.EnvironmentName("tls-ca"), userVariable, passwordVariable, tokenVariable),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,8 +48,9 @@ or the environment; if nobody is, by the first process that joins.
 When it is up it prints one line of JSON on stdout, with its URL and its folder.
 It logs on stderr; with --log-level debug all that the server says.
 
-Exit codes: 0 left in time; 1 could not start, or the server died; 2 wrong flags;
-3 the alarm fired; 4 in time, but insisted upon; 128+n forced by signal n.`,
+Exit codes: 0 left in time; 1 could not start, or the server died; 2 wrong
+flags; 3 the alarm fired; 4 in time, but insisted upon; 128+n forced by signal
+n.`,
 		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := f.server(c, to)
@@ -75,6 +77,7 @@ type natsServer struct {
 	lock     *flock.Flock // of its folder
 	registry remote.Registry
 	wanted   bool          // somebody has said how the registry is to be
+	nobody   bool          // nobody is given who could set it up
 	as       []nats.Option // who sets it up
 	logger   *slog.Logger
 	up       func(url, store string) error
@@ -106,8 +109,8 @@ func (f *serveFlags) server(c *cobra.Command, to *where) (*natsServer, error) {
 		logger.Warn("where to log, as the configuration says it, is not heeded: farewell fleet serve logs on stderr")
 	}
 	return &natsServer{
-		options: options, registry: f.registry, wanted: c.Flags().Changed("ttl") || c.Flags().Changed("keep"), as: as, logger: logger,
-		fatal: make(chan error, 1),
+		options: options, registry: f.registry, wanted: c.Flags().Changed("ttl") || c.Flags().Changed("keep"),
+		nobody: asksWho(options) && options.NoAuthUser == "" && !to.saysWho(), as: as, logger: logger, fatal: make(chan error, 1),
 		up: func(url, store string) error {
 			return json.NewEncoder(c.OutOrStdout()).Encode(upLine{url, store})
 		},
@@ -228,20 +231,26 @@ func (s *natsServer) stop() {
 	s.server.WaitForShutdown()
 }
 
-// setUp sets the registry up, if it may.
+// setUp sets the registry up, unless that is left to whoever joins first.
 func (s *natsServer) setUp(ctx context.Context) error {
+	switch {
+	case s.nobody && s.wanted:
+		return errors.New("--ttl and --keep need somebody who may set the registry up: --creds, --nkey or the environment say who")
+	case s.nobody:
+		s.logger.Info("the registry is left to the first process that joins")
+		return nil
+	}
 	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(s.server), nats.Name("farewell fleet serve")}, s.as...)...)
+	if errors.Is(err, io.ErrClosedPipe) { // of the connection inside this process, before its error could be read
+		err = nats.ErrAuthorization
+	}
 	if err == nil {
 		defer nc.Close()
 		err = remote.Setup(ctx, nc, s.registry)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case s.wanted || ctx.Err() != nil:
-		return fmt.Errorf("cannot set the registry up, with --ttl and --keep; who may is given by --creds, --nkey or the environment: %w", err)
+	if err != nil {
+		return fmt.Errorf("cannot set the registry up: %w", err)
 	}
-	s.logger.Info("the registry is left to the first process that joins", "because", err)
 	return nil
 }
 

@@ -23,8 +23,8 @@ func newStatus(to *where) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status GROUP | GROUP/NAME",
 		Short: "Ask a group, or one of it, how it stands",
-		Long: `Ask a group, or one of it, how it stands: whom a shutdown there waits for, and how
-long the alarm is still away. Of one that has left it shows the report.
+		Long: `Ask a group, or one of it, how it stands: whom a shutdown there waits for, and
+how long the alarm is still away. Of one that has left it shows the report.
 
 Exit codes: 0 all are running; 1 somebody who is listed does not answer, or
 nobody of that name is there; 2 wrong flags; 5 somebody is leaving, and all

@@ -32,8 +32,8 @@ It goes on while NATS is away, and says so: who joined or left meanwhile is told
 when it is back, single events of their shutdowns are not. Ctrl-C ends it, and
 harms nobody.
 
-Exit codes: 0 it was ended by Ctrl-C or SIGTERM; 1 NATS is not there, or does not
-permit it; 2 wrong flags.`,
+Exit codes: 0 it was ended by Ctrl-C or SIGTERM; 1 NATS is not there, or does
+not permit it; 2 wrong flags.`,
 		Args:              atMostOneGroup,
 		ValidArgsFunction: to.completeGroups,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -67,7 +67,7 @@ type viewer interface {
 
 const (
 	away   = "NATS is away: what happens now is told when it is back."
-	isBack = "NATS is back."
+	isBack = "NATS is back; what was missed may take 20 s to come." // two heartbeats of nats.go, twice
 )
 
 // watch has a viewer see what happens until Ctrl-C.

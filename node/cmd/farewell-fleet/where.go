@@ -130,6 +130,11 @@ func (w *where) options(c *cobra.Command) ([]nats.Option, error) {
 	return slices.Concat(options, credentials, encryption), err
 }
 
+// saysWho reports whether anything says who asks; a URL does not count.
+func (w *where) saysWho() bool {
+	return w.creds != "" || w.nkey != "" || os.Getenv(userVariable) != "" || os.Getenv(tokenVariable) != ""
+}
+
 // credentials are who asks.
 func (w *where) credentials(c *cobra.Command) (options []nats.Option, err error) {
 	if user := os.Getenv(userVariable); user != "" {

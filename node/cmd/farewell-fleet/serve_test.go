@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/node/internal/cli"
+)
+
+// served is `farewell fleet serve` as a process.
+type served struct {
+	upLine
+	*exec.Cmd
+	stderr *buffer
+}
+
+func serve(t *testing.T, args ...string) *served {
+	t.Helper()
+	s := &served{Cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...), stderr: new(buffer)}
+	s.Stderr = s.stderr
+	out, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		_ = s.Wait()
+		t.Fatalf("it does not come up: %s", s.stderr)
+	}
+	if err := json.Unmarshal(line, &s.upLine); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *served) ends(t *testing.T, signal syscall.Signal, want int) {
+	t.Helper()
+	if err := s.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Wait()
+	if code := s.ProcessState.ExitCode(); code != want {
+		t.Errorf("exit code %d, want %d: %s", code, want, s.stderr)
+	}
+}
+
+func TestServe(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "deep", "store")
+	for _, life := range []struct {
+		signal syscall.Signal
+		expect string // who was there in the life before is still listed until its entry expires
+	}{
+		{syscall.SIGTERM, "Nobody is there.\n"},
+		{syscall.SIGINT, ""},
+	} {
+		s := serve(t, "--store", store, "--ttl", "1h", "--keep", "2h")
+		if s.Store != store {
+			t.Errorf("it keeps its data in %s", s.Store)
+		}
+		code, _, stderr := fleet(t, "ls", "--nats", s.NATS)
+		if code != cli.ExitOK || stderr != life.expect {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+		nc, err := nats.Connect(s.NATS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bucket, err := js.KeyValue(t.Context(), remote.PresentBucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := bucket.Status(t.Context())
+		if err != nil || status.TTL().Hours() != 1 {
+			t.Errorf("TTL %v, %v", status.TTL(), err)
+		}
+		entry := `{"group":"edge","name":"edge-1","incarnation":"aaaaaaaaaaaaaaaaaaaaaa","since":"2026-11-25T09:00:00Z"}`
+		if _, err := bucket.PutString(t.Context(), "edge.edge-1", entry); err != nil {
+			t.Fatal(err)
+		}
+		// With a client that is still connected.
+		s.ends(t, life.signal, fsm.ExitOK)
+		nc.Close()
+		if !strings.Contains(s.stderr.String(), "exit code 0") || strings.Contains(s.stderr.String(), "WARN") {
+			t.Errorf("%s", s.stderr)
+		}
+	}
+}
+
+func TestServeWhereItCannot(t *testing.T) {
+	first := serve(t, "--store", t.TempDir())
+	busy := strings.TrimPrefix(first.NATS, "nats://")
+	for _, test := range []struct{ line, want string }{
+		{"--listen 127.0.0.1:0 --store " + first.Store, "another server keeps its data there"},
+		{"--listen " + busy + " --store " + t.TempDir(), "address already in use"},
+		{"--listen 127.0.0.1:0 --store /dev/null/x", "not a directory"},
+		{"--config no.conf", "no.conf"},
+		{"--config serve_test.go", "serve_test.go"},
+		{"--listen 127.0.0.1:0 --creds no.creds", "no.creds"},
+	} {
+		c := exec.CommandContext(t.Context(), os.Args[0], append([]string{"serve"}, strings.Fields(test.line)...)...)
+		out, err := c.CombinedOutput()
+		if code := c.ProcessState.ExitCode(); code != cli.ExitFailed || !strings.Contains(string(out), test.want) || !strings.Contains(string(out), "farewell fleet: ") {
+			t.Errorf("%s: exit code %d, %v: %s", test.line, code, err, out)
+		}
+	}
+	first.ends(t, syscall.SIGTERM, fsm.ExitOK)
+}
+
+// Beyond loopback it asks who there is; the registry is made as who may.
+func TestServeBeyondLoopback(t *testing.T) {
+	open := filepath.Join(t.TempDir(), "open.conf")
+	websocket := filepath.Join(t.TempDir(), "websocket.conf")
+	for file, text := range map[string]string{open: "max_payload: 1MB", websocket: `websocket { listen: "0.0.0.0:-1", no_tls: true }`} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range []string{"--listen 0.0.0.0:0 --config " + open, "--listen 127.0.0.1:0 --config " + websocket} {
+		code, _, stderr := fleet(t, append([]string{"serve", "--store", t.TempDir()}, strings.Fields(line)...)...)
+		if code != cli.ExitUsage || !strings.Contains(stderr, "is not loopback") {
+			t.Errorf("%s: exit code %d: %s", line, code, stderr)
+		}
+	}
+
+	c := serve(t, "--listen", "0.0.0.0:0", "--config", accounts, "--store", t.TempDir())
+	if !strings.Contains(c.stderr.String(), "the registry is left to the first process that joins") {
+		t.Errorf("%s", c.stderr)
+	}
+	if code, _, stderr := fleet(t, "ls", "--nats", c.NATS); code != cli.ExitFailed || !strings.Contains(stderr, "does not let this command in") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	c.ends(t, syscall.SIGTERM, fsm.ExitOK)
+
+	asked := exec.CommandContext(t.Context(), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--config", accounts, "--store", t.TempDir(), "--ttl", "1m")
+	if out, _ := asked.CombinedOutput(); asked.ProcessState.ExitCode() != cli.ExitFailed || !strings.Contains(string(out), "--ttl and --keep need somebody") {
+		t.Errorf("exit code %d: %s", asked.ProcessState.ExitCode(), out)
+	}
+
+	t.Setenv(userVariable, "setup")
+	t.Setenv(passwordVariable, "setup")
+	c = serve(t, "--config", accounts, "--store", t.TempDir(), "--ttl", "1m", "--inbox-prefix", "_INBOX.setup")
+	t.Setenv(userVariable, "operator")
+	t.Setenv(passwordVariable, "operator")
+	if code, _, stderr := fleet(t, "ls", "--nats", c.NATS, "--inbox-prefix", "_INBOX.operator"); code != cli.ExitOK {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	c.ends(t, syscall.SIGTERM, fsm.ExitOK)
+}
+
+// Whoever reads its stdout is gone: then it is not up for anybody.
+func TestServeWithoutStdout(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = full.Close() }()
+	c := exec.CommandContext(t.Context(), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--store", t.TempDir())
+	c.Stdout = full
+	var stderr buffer
+	c.Stderr = &stderr
+	_ = c.Run()
+	if code := c.ProcessState.ExitCode(); code != fsm.ExitFailure || !strings.Contains(stderr.String(), "stdout is gone") {
+		t.Errorf("exit code %d: %s", code, &stderr)
+	}
+}
+
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1": true, "127.1.2.3": true, "::1": true, "localhost": true,
+		"": false, "0.0.0.0": false, "::": false, "192.0.2.1": false, "example.com": false, "localhost.example.com": false,
+	} {
+		if got := isLoopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}

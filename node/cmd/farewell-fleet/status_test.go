@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/node/internal/cli"
+)
+
+func TestStatus(t *testing.T) {
+	s := startNATS(t)
+	letGo := make(chan struct{})
+	s.join("edge", "edge-1")
+	leaving, member := s.join("edge", "edge-2", hanging(letGo))
+	over, overMember := s.join("store", "store-1")
+	status := func(want int, args ...string) string {
+		t.Helper()
+		code, stdout, stderr := fleet(t, append(append([]string{"status"}, args...), "--nats", s.url())...)
+		if code != want {
+			t.Errorf("%v: exit code %d, want %d: %s%s", args, code, want, stdout, stderr)
+		}
+		return golden(stdout) + stderr
+	}
+	same := func(got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
+		}
+	}
+
+	same(status(cli.ExitOK, "edge"), `INSTANCE STATE SINCE REMARKS
+edge/edge-1 Running AGO 
+edge/edge-2 Running AGO 
+`)
+	same(status(cli.ExitFailed, "edge/edge-3"), `INSTANCE STATE SINCE REMARKS
+edge/edge-3 Gone - nobody of that name is known
+`)
+	same(status(cli.ExitFailed, "nobody"), "Nobody is there in group nobody.\n")
+
+	leaving.Request(fsm.Command{Reason: "deploy \x1b[31m42", By: "ana"})
+	nc := s.connect()
+	eventually(t, func() error { // it is off the registry, and answers
+		if list, err := remote.List(t.Context(), nc, "edge"); err != nil || len(list) != 1 {
+			return fmt.Errorf("%v %w", list, err)
+		}
+		return nil
+	})
+	text := status(cli.ExitLeaving, "edge/edge-2")
+	if err := inOrder(text, "edge/edge-2 AwaitingAcks AGO asked by ana: deploy [31m42; waits for db (for", "alarm in ", "COMPONENT OUTCOME", "db stopping"); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Errorf("it does something to the terminal: %q", text)
+	}
+	_, stdout, _ := fleet(t, "status", "edge/edge-2", "--json", "--nats", s.url())
+	var all struct {
+		Instances []struct {
+			Name, State string
+			Report      *fsm.Report
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &all); err != nil || len(all.Instances) != 1 {
+		t.Fatal(err, stdout)
+	}
+	if one := all.Instances[0]; one.Name != "edge-2" || one.State != "AwaitingAcks" || one.Report.Command.By != "ana" {
+		t.Errorf("%+v", one)
+	}
+	close(letGo)
+	<-member.Done()
+
+	leave(t, over, overMember, "the night")
+	if err := inOrder(status(cli.ExitFailed, "store/store-1"),
+		"store/store-1 Gone - left: shutdown (the night) Terminated by AllAcked", "exit code 0", "Shutdown requested by ana: the night"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who is listed and does not answer is that, and neither running nor gone.
+func TestStatusOfTheSilent(t *testing.T) {
+	s := startNATS(t)
+	s.join("edge", "edge-1")
+	nc := s.connect()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := `{"group":"edge","name":"edge-2","incarnation":"aaaaaaaaaaaaaaaaaaaaaa","since":"2026-11-25T09:00:00Z"}`
+	if _, err := js.Publish(t.Context(), "$KV."+remote.PresentBucket+".edge.edge-2", []byte(entry)); err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []string{"edge", "edge/edge-2"} {
+		code, stdout, stderr := fleet(t, "status", asked, "--nats", s.url())
+		if code != cli.ExitFailed || !strings.Contains(stdout, "Silent") || !strings.Contains(stdout, "does not answer") {
+			t.Errorf("%s: exit code %d: %s%s", asked, code, stdout, stderr)
+		}
+	}
+}
+
+func TestExitCodeOfStandings(t *testing.T) {
+	for _, test := range []struct {
+		states string
+		want   int
+	}{
+		{"", cli.ExitFailed},
+		{"Running", cli.ExitOK},
+		{"Running Withdrawing", cli.ExitLeaving},
+		{"AwaitingAcks Running", cli.ExitLeaving},
+		{"Withdrawing Silent Running", cli.ExitFailed},
+		{"Gone", cli.ExitFailed},
+	} {
+		var all standings
+		for _, state := range strings.Fields(test.states) {
+			all.Instances = append(all.Instances, standing{State: state})
+		}
+		if got := all.exitCode(); got != test.want {
+			t.Errorf("%s: %d, want %d", test.states, got, test.want)
+		}
+	}
+}
