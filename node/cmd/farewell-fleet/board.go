@@ -20,6 +20,7 @@ type board struct {
 
 	mu      sync.Mutex
 	places  map[string]*place // by group/name
+	listed  bool              // all that were there at the beginning have been told
 	says    string            // what is no news of the fleet
 	changed bool              // since it was laid out
 	laidOut time.Time
@@ -43,6 +44,7 @@ func (b *board) see(news remote.News) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if news.Kind == remote.Listed {
+		b.listed = true
 		return nil
 	}
 	name := news.Instance.String()
@@ -57,6 +59,9 @@ func (b *board) see(news remote.News) error {
 		return nil // the report is the last word; events may come after it
 	}
 	p.Instance, p.state, p.last, p.at = news.Instance, stateAfter(p.state, news), words(news), time.Now()
+	if news.Kind == remote.Joined && !b.listed && p.Since.Before(p.at) {
+		p.at = p.Since // by its own clock
+	}
 	b.changed = true
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func (s *standing) remarks() string {
 	case s.State == silent:
 		return "does not answer"
 	case s.Report == nil:
-		return s.Error
+		return cmp.Or(s.Error, "-")
 	case s.Report.State == fsm.Terminated:
 		return "left: " + s.Report.Summary()
 	}

@@ -35,8 +35,8 @@ func TestStatus(t *testing.T) {
 	}
 
 	same(status(cli.ExitOK, "edge"), `INSTANCE STATE SINCE REMARKS
-edge/edge-1 Running AGO 
-edge/edge-2 Running AGO 
+edge/edge-1 Running AGO -
+edge/edge-2 Running AGO -
 `)
 	same(status(cli.ExitFailed, "edge/edge-3"), `INSTANCE STATE SINCE REMARKS
 edge/edge-3 Gone - nobody of that name is known

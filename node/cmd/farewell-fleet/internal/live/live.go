@@ -68,17 +68,19 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		return m, wait()
 	case over:
 		m.shown = m.frame()
-		return m, tea.Quit
+		return m, tea.Sequence(tea.ClearScreen, tea.Quit) // the terminal may have written ^C somewhere
 	}
 	return m, nil
 }
 
 // View implements [tea.Model].
 func (m *model) View() tea.View {
-	if m.width == 0 { // the size comes first
-		return tea.NewView("")
+	view := tea.NewView("")
+	view.DisableBracketedPasteMode = true // nothing is read
+	if m.width > 0 {                      // the size comes first
+		view.SetContent(m.shown.fit(m.width, m.height) + "\n") // the end wipes the last line
 	}
-	return tea.NewView(m.shown.fit(m.width, m.height))
+	return view
 }
 
 // fit lays a frame out for a terminal.
