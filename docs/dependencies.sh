@@ -27,8 +27,8 @@ with_farewell() {
 	local package=$1
 	shift
 	go mod edit -require=$module@v0.0.0 -replace=$module="$checkout"
-	[ "$package" != fsm/fsmotel ] ||
-		go mod edit -require=$module/fsm/fsmotel@v0.0.0 -replace=$module/fsm/fsmotel="$checkout/fsm/fsmotel"
+	[ ! -f "$checkout/$package/go.mod" ] ||
+		go mod edit -require="$module/$package@v0.0.0" -replace="$module/$package=$checkout/$package"
 	{
 		printf 'package main\nimport (\n"fmt"\n"os"\n"%s"\n)\n' "$module/$package"
 		echo 'func init() { if len(os.Args) > 9 {'
@@ -61,6 +61,7 @@ use fsm New
 use fsm/fsmhttp Serve Readiness Drain
 use fsm/systemd New Alarm
 use fsm/fsmotel Register
+use fsm/remote Join
 use node Start
 
 old=(
