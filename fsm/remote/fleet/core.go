@@ -1,5 +1,7 @@
 package fleet
 
+import "slices"
+
 // core is one rolling leave as a value: who waits, who is asked, who is away, how
 // many have failed, and whether it was stopped. It asks nobody, blocks on nothing and
 // reads no clock, so that it can be copied and tried with everything that can happen.
@@ -102,8 +104,15 @@ func newCore(atOnce, maxFailed int, back bool, states []InstanceState) core {
 	return c
 }
 
-// over reports whether nothing more will happen that counts.
-func (c *core) over() bool { return c.busy == 0 && c.waiting == 0 }
+// over reports whether nothing more will happen that counts: all are done, and back if
+// they have to be.
+func (c *core) over() bool { return c.busy == 0 && c.waiting == 0 && c.out == 0 }
+
+// complete reports whether everybody has an outcome, so that it does not matter that
+// nobody else is to be asked.
+func (c *core) complete() bool {
+	return c.stopped != abandoned && !slices.ContainsFunc(c.members, func(m member) bool { return m.state == Skipped })
+}
 
 // apply takes what happened, and returns what follows from it. What cannot be, or
 // comes too late, changes nothing.

@@ -116,6 +116,8 @@ func (t *tried) check(was *tried) error {
 		return fmt.Errorf("a place is free, and nobody is asked")
 	case t.over() && slices.Contains(t.outcomes, 0):
 		return fmt.Errorf("it is over, and not everybody has an outcome")
+	case t.over() && out > 0: // the next drain of the group would have more away than may be
+		return fmt.Errorf("it is over, and %d are out", out)
 	}
 	return nil
 }

@@ -409,7 +409,7 @@ func (d *Drain) setMembers(instances []remote.Instance, outcomes map[int]outcome
 	d.mu.Unlock()
 	progress := make([]Progress, len(lines))
 	for n, l := range lines {
-		progress[n] = Progress{At: time.Now(), Instance: l.Instance, State: l.State, Err: l.Err, Took: l.Took}
+		progress[n] = Progress{At: time.Now(), Instance: l.Instance, State: l.State, Culprits: l.Culprits, Err: l.Err, Took: l.Took}
 	}
 	d.log.append(progress...)
 }

@@ -17,8 +17,9 @@ type Progress struct {
 	Instance remote.Instance `json:"instance"`
 	State    InstanceState   `json:"state"`
 	Report   *fsm.Report     `json:"report,omitempty"` // if there is one; not to be changed
-	Err      error           `json:"-"`                // as in [Line]
-	Took     time.Duration   `json:"-"`                // since it was asked
+	Culprits []string        `json:"culprits,omitempty"`
+	Err      error           `json:"-"` // as in [Line]
+	Took     time.Duration   `json:"-"` // since it was asked
 }
 
 // progressLog is finite, a few entries per instance, so that no reader needs to be

@@ -297,7 +297,7 @@ func (d *Drain) note(who int, state InstanceState, change func(*Line)) Line {
 	now := *l
 	l.last = nil
 	d.mu.Unlock()
-	d.log.append(Progress{At: time.Now(), Instance: now.Instance, State: state, Report: now.last, Err: now.Err, Took: now.Took})
+	d.log.append(Progress{At: time.Now(), Instance: now.Instance, State: state, Report: now.last, Culprits: now.Culprits, Err: now.Err, Took: now.Took})
 	return now
 }
 
@@ -444,6 +444,9 @@ func (d *Drain) finish() {
 		return
 	}
 	d.mu.Lock()
+	if d.core.complete() {
+		d.stopped = "" // it came too late to be of any consequence
+	}
 	d.record.Stopped, d.record.Took = clipped(d.stopped, maxText), inMillis(d.took+time.Since(d.begun))
 	d.mu.Unlock()
 	d.record.Finished = d.record.Stopped == ""
