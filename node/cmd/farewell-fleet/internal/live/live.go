@@ -27,6 +27,7 @@ const pause = 100 * time.Millisecond
 // trims a frame to the terminal, and says how many rows it has left out. It reads no
 // input and handles no signals: Ctrl-C is the caller's. It blocks.
 func Show(ctx context.Context, terminal *os.File, frame func() Frame) error {
+	defer mute(terminal)()
 	program := tea.NewProgram(&model{frame: frame}, tea.WithOutput(terminal), tea.WithInput(nil), tea.WithoutSignalHandler())
 	stop := context.AfterFunc(ctx, func() { program.Send(over{}) })
 	defer stop()

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
@@ -108,4 +111,41 @@ func TestShowLeavesSignalsAlone(t *testing.T) {
 		_ = syscall.Kill(syscall.Getpid(), syscall.SIGINT)
 		<-signals
 	})
+}
+
+// The ^C of a Ctrl-C does not break into the table, and what is typed after it is
+// shown as ever.
+func TestShowHidesWhatIsTyped(t *testing.T) {
+	terminal := clitest.Terminal(t)
+	tty, err := os.OpenFile(terminal.Slave.Name(), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoes := func() bool {
+		settings, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+		return err == nil && settings.Lflag&unix.ECHO != 0
+	}
+	before := echoes()
+	var during, after bool
+	func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() { _, _ = io.Copy(io.Discard, terminal) }() // ends with the terminal
+		calls := 0
+		if err := Show(ctx, tty, func() Frame {
+			if calls++; calls == 2 {
+				during = echoes()
+				cancel()
+			}
+			return Frame{Title: "a title"}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		after = echoes()
+	}()
+	_ = tty.Close()
+	_ = terminal.Slave.Close()
+	if !before || during || !after {
+		t.Errorf("what is typed is shown before %t, during %t, after %t", before, during, after)
+	}
 }
