@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/fsm/remote/fleet"
 	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
@@ -49,7 +50,7 @@ there, or does not permit it; 2 wrong flags.`,
 // listing is what `farewell fleet ls --json` prints.
 type listing struct {
 	Instances []remote.Instance `json:"instances"`
-	Drains    []drain           `json:"drains"` // groups that are leaving a few at a time
+	Drains    []fleet.Standing  `json:"drains"` // groups that are leaving a few at a time
 
 	group string // "": all
 }

@@ -41,6 +41,6 @@ Without a NATS server at hand, start one: "farewell fleet serve".`,
 	}
 	root.SetVersionTemplate("{{.DisplayName}} version {{.Version}}\n")
 	to.flags(root)
-	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newServe(&to))
+	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newServe(&to))
 	return cli.Root(root)
 }

@@ -62,8 +62,8 @@ func (b *buffer) String() string {
 	return b.bytes.String()
 }
 
-// fleet runs one command line to its end.
-func fleet(t *testing.T, args ...string) (code int, stdout, stderr string) {
+// execute runs one command line to its end.
+func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	r := begin(t, args...)
 	select {
@@ -276,7 +276,7 @@ func TestUsage(t *testing.T) {
 		"serve --listen 192.0.2.1:4222":  "192.0.2.1:4222 is not loopback",
 		"serve --listen example.com:0":   "needs --config",
 	} {
-		code, stdout, stderr := fleet(t, strings.Split(line, " ")...)
+		code, stdout, stderr := execute(t, strings.Split(line, " ")...)
 		if code != cli.ExitUsage || stdout != "" || !strings.Contains(stderr, want) || !strings.HasPrefix(stderr, "farewell fleet: ") ||
 			!strings.Contains(stderr, "--help' for usage") {
 			t.Errorf("%s: exit code %d: %s%s", line, code, stdout, stderr)
@@ -286,7 +286,7 @@ func TestUsage(t *testing.T) {
 
 func TestHelpFitsATerminal(t *testing.T) {
 	for _, line := range clitest.Commands(newRoot()) {
-		code, help, _ := fleet(t, append(line, "--help")...)
+		code, help, _ := execute(t, append(line, "--help")...)
 		clitest.TooWide(t, strings.Join(line, " ")+" --help", help)
 		if code != cli.ExitOK || !strings.Contains(help, "farewell fleet") {
 			t.Errorf("%v: exit code %d: %s", line, code, help)

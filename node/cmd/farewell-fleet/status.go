@@ -13,6 +13,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/fsm/remote/fleet"
 	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
@@ -59,8 +60,8 @@ answer.`,
 
 // standings is what `farewell fleet status --json` prints.
 type standings struct {
-	Instances []standing `json:"instances"`
-	Drains    []drain    `json:"drains"`
+	Instances []standing       `json:"instances"`
+	Drains    []fleet.Standing `json:"drains"`
 }
 
 // standing is how one instance stands.

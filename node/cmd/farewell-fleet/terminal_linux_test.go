@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,18 +26,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = terminal.Slave.Close()
-	shown := new(buffer)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		for bytes := make([]byte, 4096); ; {
-			n, err := terminal.Read(bytes)
-			if _, _ = shown.Write(bytes[:n]); err != nil {
-				return
-			}
-		}
-	}()
+	shown, closed := shownOn(terminal)
 	says(t, shown, "Group edge: ", "2 running", "edge/edge-1", "Running")
 	leave(t, edge, member, "the night")
 	says(t, shown, "Left")
@@ -95,5 +85,51 @@ func TestLinesOnATerminal(t *testing.T) {
 		if code := c.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "no space left") {
 			t.Errorf("%s: exit code %d: %s", line, code, &stderr)
 		}
+	}
+}
+
+// shownOn returns what is printed on a terminal from now on, and is closed when everybody
+// has closed it. The process has to be started already.
+func shownOn(terminal *clitest.PseudoTerminal) (shown *buffer, closed <-chan struct{}) {
+	_ = terminal.Slave.Close()
+	shown = new(buffer)
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		for bytes := make([]byte, 4096); ; {
+			n, err := terminal.Read(bytes)
+			if _, _ = shown.Write(bytes[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	return shown, end
+}
+
+// On a terminal it is a table that changes, and the report is below it in the end.
+func TestShutdownOnATerminal(t *testing.T) {
+	s := startNATS(t)
+	letGo := make(chan struct{})
+	for i := range 40 {
+		s.join("api", fmt.Sprint("api-", i+1))
+	}
+	s.join("api", "api-41", hanging(letGo))
+	terminal := clitest.Terminal(t)
+	c := exec.CommandContext(t.Context(), os.Args[0], "shutdown", "api", "--at-once", "2", "--nats", s.url())
+	var stderr buffer
+	c.Stdout, c.Stderr = terminal.Slave, &stderr
+	c.Env = append(os.Environ(), "TERM=xterm")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	shown, closed := shownOn(terminal)
+	says(t, shown, "Group api: 41, 2 at once", "api-41", "asked") // what comes later are the differences
+	close(letGo)
+	<-closed
+	if err := c.Wait(); err != nil || stderr.String() != "" {
+		t.Errorf("%v: %s", err, &stderr)
+	}
+	if err := inOrder(shown.String(), "Group api: 41 instances, 2 at once", "41 left after", "exit code 0"); err != nil {
+		t.Error(err)
 	}
 }
