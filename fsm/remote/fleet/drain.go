@@ -131,7 +131,7 @@ func begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Dra
 	d := newDrain(ctx, nc, j, record{ID: nuid.Next(), Operator: options.Operator, Plan: plan, Began: time.Now()}, options)
 	if err := d.lease.acquire(ctx); err != nil {
 		d.cancel(err)
-		return nil, err
+		return nil, howFar(ctx, j, err)
 	}
 	d.start()
 	if err := d.writeDown(ctx); err != nil {
@@ -216,7 +216,7 @@ func resume(ctx context.Context, nc *nats.Conn, group string, options Options) (
 	d := newDrain(ctx, nc, j, r, options)
 	if err := d.lease.acquire(ctx); err != nil {
 		d.cancel(err)
-		return nil, err
+		return nil, howFar(ctx, j, err)
 	}
 	d.start()
 	if err := d.takeUp(ctx, options); err != nil {
@@ -279,10 +279,9 @@ func newDrain(ctx context.Context, nc *nats.Conn, j *journal, r record, options 
 	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	d.lease = &lease{
 		store: leaseKeeper{j}, group: r.Plan.Group, ttl: options.Lease, logger: d.logger,
-		entry:  tenure{Token: nuid.Next(), Drain: r.ID, Operator: options.Operator, Since: d.begun},
-		fence:  d.fence,
-		counts: func() counts { return counts{d.total(), int(d.done.Load()), int(d.failed.Load())} },
-		say:    func() { d.inbox.post(message{kind: aboutLease}) },
+		entry: tenure{Token: nuid.Next(), Drain: r.ID, Operator: options.Operator, Since: d.begun},
+		fence: d.fence,
+		say:   func() { d.inbox.post(message{kind: aboutLease}) },
 	}
 	return d
 }
@@ -412,12 +411,6 @@ func (d *Drain) setMembers(instances []remote.Instance, outcomes map[int]outcome
 		progress[n] = Progress{At: time.Now(), Instance: l.Instance, State: l.State, Culprits: l.Culprits, Err: l.Err, Took: l.Took}
 	}
 	d.log.append(progress...)
-}
-
-func (d *Drain) total() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.lines)
 }
 
 // writeRecord writes the record over the one that this drain knows. It fails with

@@ -18,8 +18,11 @@ type HeldError struct{ Standing }
 
 // Error implements error.
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("group %s is %v by %s since %s: %d of %d done, %d failed",
-		e.Group, ErrHeld, said(e.Holder), e.Since.Format(time.RFC3339), e.Done, e.Total, e.Failed)
+	text := fmt.Sprintf("group %s is %v by %s since %s", e.Group, ErrHeld, said(e.Holder), e.Since.Format(time.RFC3339))
+	if e.Total > 0 {
+		text += fmt.Sprintf(": %d of %d done, %d failed", e.Done, e.Total, e.Failed)
+	}
+	return text
 }
 
 // Unwrap returns [ErrHeld].
@@ -44,9 +47,8 @@ type lease struct {
 	logger *slog.Logger
 	// fence writes the drain's record once more, which fails with errConflict if
 	// somebody else has held the lease since.
-	fence  func(ctx context.Context) error
-	counts func() counts
-	say    func() // whenever what holds and err return may have changed
+	fence func(ctx context.Context) error
+	say   func() // whenever what holds and err return may have changed
 
 	mu       sync.Mutex
 	entry    tenure
@@ -185,7 +187,6 @@ func (l *lease) tell(err error) {
 // only if nobody has had it since.
 func (l *lease) renew(ctx context.Context) error {
 	l.mu.Lock()
-	l.entry.counts = l.counts()
 	entry, revision := l.entry, l.revision
 	l.mu.Unlock()
 	sent := time.Now()

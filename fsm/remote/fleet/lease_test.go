@@ -128,7 +128,7 @@ func leaseOf(t *testing.T, b *bucket, token string, log *natstest.Buffer) *lease
 	t.Helper()
 	l := &lease{
 		store: b, group: "api", ttl: DefaultLease, logger: slog.New(slog.NewTextHandler(log, nil)),
-		entry: tenure{Token: token, Operator: token}, counts: func() counts { return counts{} }, say: func() {},
+		entry: tenure{Token: token, Operator: token}, say: func() {},
 	}
 	l.fence = func(context.Context) error {
 		return b.write(func() error {

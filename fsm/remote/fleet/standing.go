@@ -25,7 +25,7 @@ type Standing struct {
 	Since  time.Time `json:"since,omitzero"`   // when he took it up, by his clock
 
 	Total  int `json:"total"`
-	Done   int `json:"done"`   // with an outcome; of one that is held, a few seconds ago
+	Done   int `json:"done"`   // with an outcome
 	Failed int `json:"failed"` // of those
 
 	Finished bool   `json:"finished"`
@@ -38,7 +38,6 @@ func (s *Standing) Unfinished() bool { return s.ID != "" && !s.Finished && !s.He
 func (t tenure) standing(group string) Standing {
 	return Standing{
 		Group: group, ID: t.Drain, Operator: t.Operator, Holder: t.Operator, Held: true, Since: t.Since,
-		Total: t.Total, Done: t.Done, Failed: t.Failed,
 	}
 }
 
@@ -99,7 +98,7 @@ func standings(ctx context.Context, nc *nats.Conn, group string) ([]Standing, er
 	}
 	var all []Standing
 	for _, s := range found {
-		if !s.Held && !s.Finished && s.Stopped == "" { // its operator has died
+		if s.Held || !s.Finished && s.Stopped == "" { // it goes on, or its operator has died
 			if err := s.count(ctx, j); err != nil {
 				return nil, err
 			}
@@ -121,12 +120,30 @@ func (r *record) standing() Standing {
 func (s Standing) heldBy(t tenure, group string) Standing {
 	held := t.standing(group)
 	if s.ID == t.Drain {
-		held.Began, held.Resumed = s.Began, s.Resumed
+		held.Began, held.Resumed, held.Total = s.Began, s.Resumed, s.Total
 	}
 	return held
 }
 
-// count counts the outcomes of a drain that nobody runs.
+// howFar adds to a [HeldError] how far that drain is, if that can be told.
+func howFar(ctx context.Context, j *journal, err error) error {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return err
+	}
+	r, _, unread := j.record(ctx)
+	if unread != nil || r.ID != held.ID {
+		return err
+	}
+	s := r.standing()
+	s.Operator, s.Holder, s.Held, s.Since = held.Holder, held.Holder, held.Held, held.Since
+	if s.count(ctx, j) == nil {
+		held.Standing = s
+	}
+	return err
+}
+
+// count counts the outcomes of a drain that is not over.
 func (s *Standing) count(ctx context.Context, j *journal) error {
 	of := journal{j.js, j.kv, s.Group}
 	s.Done, s.Failed = 0, 0

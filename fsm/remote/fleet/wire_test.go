@@ -36,7 +36,7 @@ func decodesTo[T any](t *testing.T, data []byte, decode func([]byte) (T, error))
 func FuzzDecode(f *testing.F) {
 	now := time.Now().UTC()
 	for _, v := range []any{
-		tenure{Token: "t", Drain: "d", Operator: "ana", Since: now, counts: counts{3, 2, 1}},
+		tenure{Token: "t", Drain: "d", Operator: "ana", Since: now},
 		record{ID: "d", Operator: "ana", Plan: Plan{Group: "api", Command: fsm.Command{Reason: "deploy", Within: time.Second}}, Parts: 1, counts: counts{Total: 3}},
 		record{ID: "d", Plan: Plan{Group: "api", AtOnce: Limit{25, true}, Order: ByName, Back: time.Minute}, Finished: true, Took: 12.5},
 		[]remote.Instance{{Group: "api", Name: "api-1", Incarnation: "x", Born: 7, Since: now}},
