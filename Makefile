@@ -14,13 +14,16 @@ MODULES = fsm/fsmotel fsm/remote node/cmd/farewell-fleet docs/kubernetes docs/co
 # PROGRAMS are what is built and released, each in the folder of its name under node/cmd.
 PROGRAMS = farewell farewell-fleet
 
-.PHONY: help run build cross test soak lint fuzz docs bench compare release release-check compiler
+.PHONY: help run fleet build cross test soak lint fuzz docs bench compare release release-check compiler
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## start five real nodes here, shut one down over its UI, show what its neighbors saw
 	@bin/farewell network
+
+fleet: build ## twelve real services over NATS: restarted three at a time under load, then taken down as one graph
+	@bin/farewell fleet demo
 
 build: ## build the commands, bin/farewell and bin/farewell-fleet
 	@for program in $(PROGRAMS); do go -C node/cmd/$$program build -o "$(CURDIR)/bin/$$program" . || exit 1; done

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/farewell-node/farewell/node/cmd/farewell-fleet/internal/demo"
 	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/node/internal/version"
 )
@@ -41,6 +42,6 @@ Without a NATS server at hand, start one: "farewell fleet serve".`,
 	}
 	root.SetVersionTemplate("{{.DisplayName}} version {{.Version}}\n")
 	to.flags(root)
-	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newServe(&to))
+	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newServe(&to), demo.Command())
 	return cli.Root(root)
 }

@@ -26,7 +26,7 @@ type upLine struct {
 const detachLine = "detach"
 
 // process is a node that runs as a process of its own, in its own process
-// group (see ownGroup): a Ctrl-C in the terminal is for its parent alone. It ends when its
+// group (see cli.OwnGroup): a Ctrl-C in the terminal is for its parent alone. It ends when its
 // parent is gone.
 type process struct {
 	upLine
@@ -53,7 +53,7 @@ func startProcess(ctx context.Context, dir, name string, args ...string) (*proce
 	p.command = exec.Command(self, append([]string{"run", "--end-with-stdin"}, args...)...)
 	p.command.Env = cli.WithoutFlags(newRun())
 	p.command.Stderr = log
-	p.command.SysProcAttr = ownGroup
+	p.command.SysProcAttr = cli.OwnGroup
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -1,7 +1,0 @@
-package main
-
-import "syscall"
-
-// ownGroup starts a process in a group of its own, so that a Ctrl-C in the console
-// does not reach it.
-var ownGroup = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
