@@ -10,6 +10,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm/remote"
 	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
 func TestLs(t *testing.T) {
@@ -77,7 +78,7 @@ func BenchmarkLs(b *testing.B) {
 	}
 	<-js.PublishAsyncComplete()
 	for b.Loop() {
-		var out, errs buffer
+		var out, errs clitest.Buffer
 		if code := cli.Run(b.Context(), newRoot(), []string{"ls", "--nats", s.url()}, nil, &out, &errs); code != cli.ExitOK {
 			b.Fatal(code, errs.String())
 		}

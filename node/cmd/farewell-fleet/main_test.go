@@ -1,22 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
@@ -24,43 +20,10 @@ import (
 	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
-// asCommand in the environment makes the test binary the command itself.
-const asCommand = "FAREWELL_TEST_AS_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		main()
-		return
-	}
-	// The race detector's runtime sleeps for a second before it lets a process exit.
-	for name, value := range map[string]string{asCommand: "1", "GORACE": "atexit_sleep_ms=0"} {
-		if err := os.Setenv(name, value); err != nil {
-			panic(err)
-		}
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { clitest.Main(m, main) }
 
 // patience is how long something may take that is known to happen.
 const patience = 60 * time.Second
-
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.String()
-}
 
 // execute runs one command line to its end.
 func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -74,9 +37,9 @@ func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, r.stdout.String(), r.stderr.String()
 }
 
-// running is a command line that has not ended.
+// runningCommand is a command line that has not ended.
 type runningCommand struct {
-	stdout, stderr buffer
+	stdout, stderr clitest.Buffer
 	interrupt      context.CancelFunc
 	code           chan int
 }

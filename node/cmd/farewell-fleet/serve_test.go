@@ -16,18 +16,19 @@ import (
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
 	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
 // served is `farewell fleet serve` as a process.
 type served struct {
 	upLine
 	*exec.Cmd
-	stderr *buffer
+	stderr *clitest.Buffer
 }
 
 func serve(t *testing.T, args ...string) *served {
 	t.Helper()
-	s := &served{Cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...), stderr: new(buffer)}
+	s := &served{Cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...), stderr: new(clitest.Buffer)}
 	s.Stderr = s.stderr
 	out, err := s.StdoutPipe()
 	if err != nil {
@@ -174,7 +175,7 @@ func TestServeWithoutStdout(t *testing.T) {
 	defer func() { _ = full.Close() }()
 	c := exec.CommandContext(t.Context(), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--store", t.TempDir())
 	c.Stdout = full
-	var stderr buffer
+	var stderr clitest.Buffer
 	c.Stderr = &stderr
 	_ = c.Run()
 	if code := c.ProcessState.ExitCode(); code != fsm.ExitFailure || !strings.Contains(stderr.String(), "stdout is gone") {

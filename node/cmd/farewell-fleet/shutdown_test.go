@@ -15,6 +15,7 @@ import (
 	"github.com/farewell-node/farewell/fsm/remote"
 	"github.com/farewell-node/farewell/fsm/remote/fleet"
 	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
 // failing is a component that does not leave politely.
@@ -191,7 +192,7 @@ func TestShutdownInterruptedTwice(t *testing.T) {
 	letGo := make(chan struct{})
 	o, _ := s.join("api", "api-1", hanging(letGo))
 	c := exec.CommandContext(t.Context(), os.Args[0], "shutdown", "api", "--nats", s.url())
-	var stdout, stderr buffer
+	var stdout, stderr clitest.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

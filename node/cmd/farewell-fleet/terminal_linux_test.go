@@ -20,7 +20,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	edge, member := s.join("edge", "edge-2")
 	terminal := clitest.Terminal(t)
 	c := exec.CommandContext(t.Context(), os.Args[0], "watch", "edge", "--nats", s.url())
-	var stderr buffer
+	var stderr clitest.Buffer
 	c.Stdout, c.Stderr = terminal.Slave, &stderr
 	c.Env = append(os.Environ(), "TERM=xterm")
 	if err := c.Start(); err != nil {
@@ -53,7 +53,7 @@ func TestLinesOnATerminal(t *testing.T) {
 	for _, line := range []string{"ls", "status edge", "watch --lines"} {
 		terminal := clitest.Terminal(t)
 		c := exec.CommandContext(t.Context(), os.Args[0], append(strings.Fields(line), "--nats", s.url())...)
-		var stderr buffer
+		var stderr clitest.Buffer
 		c.Stdout, c.Stderr = terminal.Slave, &stderr
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func TestLinesOnATerminal(t *testing.T) {
 	for _, line := range []string{"--help", "--version", "ls", "ls --json", "status edge", "watch", "watch --json"} {
 		c := exec.CommandContext(t.Context(), os.Args[0], append(strings.Fields(line), "--nats", s.url())...)
 		c.Stdout = full
-		var stderr buffer
+		var stderr clitest.Buffer
 		c.Stderr = &stderr
 		_ = c.Run()
 		if code := c.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "no space left") {
@@ -90,9 +90,9 @@ func TestLinesOnATerminal(t *testing.T) {
 
 // shownOn returns what is printed on a terminal from now on, and is closed when everybody
 // has closed it. The process has to be started already.
-func shownOn(terminal *clitest.PseudoTerminal) (shown *buffer, closed <-chan struct{}) {
+func shownOn(terminal *clitest.PseudoTerminal) (shown *clitest.Buffer, closed <-chan struct{}) {
 	_ = terminal.Slave.Close()
-	shown = new(buffer)
+	shown = new(clitest.Buffer)
 	end := make(chan struct{})
 	go func() {
 		defer close(end)
@@ -116,7 +116,7 @@ func TestShutdownOnATerminal(t *testing.T) {
 	s.join("api", "api-41", hanging(letGo))
 	terminal := clitest.Terminal(t)
 	c := exec.CommandContext(t.Context(), os.Args[0], "shutdown", "api", "--at-once", "2", "--nats", s.url())
-	var stderr buffer
+	var stderr clitest.Buffer
 	c.Stdout, c.Stderr = terminal.Slave, &stderr
 	c.Env = append(os.Environ(), "TERM=xterm")
 	if err := c.Start(); err != nil {

@@ -16,31 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 	"github.com/farewell-node/farewell/ui"
 	"github.com/farewell-node/farewell/ui/client"
 )
 
-// asCommand in the environment makes the test binary the command itself: the
-// tests run it as real processes.
-const asCommand = "FAREWELL_TEST_AS_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		main()
-		return
-	}
-	// The race detector's runtime sleeps for a second before it lets a process exit.
-	for name, value := range map[string]string{asCommand: "1", "GORACE": "atexit_sleep_ms=0"} {
-		if err := os.Setenv(name, value); err != nil {
-			panic(err)
-		}
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { clitest.Main(m, main) }
 
 // patience is how long something may take that is known to happen: these
 // machines are slow at times.

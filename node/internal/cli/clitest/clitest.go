@@ -3,18 +3,61 @@
 package clitest
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"go.uber.org/goleak"
 
 	"github.com/farewell-node/farewell/node/internal/cli"
 )
+
+// asCommand in the environment makes a test binary the command itself.
+const asCommand = "FAREWELL_TEST_AS_COMMAND"
+
+// Main is the TestMain of a command: the test binary, started by its own tests
+// (os.Args[0]), is the command itself, so that they run it as real processes; and no
+// goroutine may outlive the tests.
+func Main(m *testing.M, main func()) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	// The race detector's runtime sleeps for a second before it lets a process exit.
+	for name, value := range map[string]string{asCommand: "1", "GORACE": "atexit_sleep_ms=0"} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// Buffer is a bytes.Buffer for several goroutines.
+type Buffer struct {
+	mu    sync.Mutex
+	bytes bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+// String returns all that was written.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}
 
 // ManPages fails if the pages in folder are not what root and the commands below it say
 // of themselves. With MAN in the environment it writes them instead. Several programs may have
