@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -78,22 +79,37 @@ const (
 	gone   = "Gone"   // not listed; with its last report, if there is one
 )
 
-// ask asks all that are listed in a group, or one, listed or not.
+// ask asks all that are listed in a group, and those who leave it now; or one, listed or not.
 func ask(ctx context.Context, nc *nats.Conn, group, name string, one bool) (*standings, error) {
 	listed, err := list(ctx, nc, group)
 	if err != nil {
 		return nil, err
 	}
-	instances := listed.Instances
 	if one {
-		instances = theOne(instances, remote.Instance{Group: group, Name: name})
+		instances := theOne(listed.Instances, remote.Instance{Group: group, Name: name})
+		all, err := askAll(ctx, nc, instances)
+		return &standings{all, listed.Drains}, err
 	}
-	all := &standings{make([]standing, len(instances)), listed.Drains}
+	left, err := leavers(ctx, nc, group, listed.Instances)
+	if err != nil {
+		return nil, err
+	}
+	all, err := askAll(ctx, nc, slices.Concat(listed.Instances, left))
+	there := len(listed.Instances)
+	if err == nil {
+		leaving := slices.DeleteFunc(all[there:], func(s standing) bool { return s.State == silent || s.State == gone })
+		all = all[:there+len(leaving)]
+	}
+	return &standings{all, listed.Drains}, err
+}
+
+func askAll(ctx context.Context, nc *nats.Conn, instances []remote.Instance) ([]standing, error) {
+	all := make([]standing, len(instances))
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(atOnce)
 	for i, instance := range instances {
 		asking.Go(func() (err error) {
-			all.Instances[i], err = askOne(ctx, nc, instance)
+			all[i], err = askOne(ctx, nc, instance)
 			return err
 		})
 	}

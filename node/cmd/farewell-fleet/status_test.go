@@ -51,7 +51,11 @@ edge/edge-3 Gone - nobody of that name is known
 		}
 		return nil
 	})
-	text := status(cli.ExitLeaving, "edge/edge-2")
+	text := status(cli.ExitLeaving, "edge") // who leaves is not listed, and still of the group
+	if err := inOrder(text, "edge/edge-1 Running", "edge/edge-2 AwaitingAcks AGO asked by ana", "waits for db"); err != nil {
+		t.Error(err)
+	}
+	text = status(cli.ExitLeaving, "edge/edge-2")
 	if err := inOrder(text, "edge/edge-2 AwaitingAcks AGO asked by ana: deploy [31m42; waits for db (for", "alarm in ", "COMPONENT OUTCOME", "db stopping"); err != nil {
 		t.Error(err)
 	}
@@ -74,6 +78,8 @@ edge/edge-3 Gone - nobody of that name is known
 	close(letGo)
 	<-member.Done()
 
+	same(status(cli.ExitOK, "edge"), "INSTANCE STATE SINCE REMARKS\nedge/edge-1 Running AGO -\n")
+
 	leave(t, over, overMember, "the night")
 	if err := inOrder(status(cli.ExitFailed, "store/store-1"),
 		"store/store-1 Gone - left: shutdown (the night) Terminated by AllAcked", "exit code 0", "Shutdown requested by ana: the night"); err != nil {
@@ -94,8 +100,15 @@ func TestStatusOfTheSilent(t *testing.T) {
 	if _, err := js.Publish(t.Context(), "$KV."+remote.PresentBucket+".edge.edge-2", []byte(entry)); err != nil {
 		t.Fatal(err)
 	}
+	// One that died long ago, without a word, is none of the group.
+	if _, err := js.Publish(t.Context(), "$KV."+remote.ReportsBucket+".last.edge.edge-3", []byte(`{"incarnation":"bbbbbbbbbbbbbbbbbbbbbb"}`)); err != nil {
+		t.Fatal(err)
+	}
 	for _, asked := range []string{"edge", "edge/edge-2"} {
 		code, stdout, stderr := execute(t, "status", asked, "--nats", s.url())
+		if strings.Contains(stdout, "edge-3") {
+			t.Errorf("%s: %s", asked, stdout)
+		}
 		if code != cli.ExitFailed || !strings.Contains(stdout, "Silent") || !strings.Contains(stdout, "does not answer") {
 			t.Errorf("%s: exit code %d: %s%s", asked, code, stdout, stderr)
 		}
