@@ -24,7 +24,7 @@ func Command() *cobra.Command {
 	config := Default()
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Restart twelve processes under load, have them leave in order, show what was lost",
+		Short: "Restart twelve processes under load, then have them leave in order",
 		Long: `Start a nats-server and twelve services as real processes on loopback, in three
 groups (a request goes edge → api → store and back), and send them requests.
 First all are restarted, three at a time, one of which hangs; then the whole
