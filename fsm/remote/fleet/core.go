@@ -73,8 +73,8 @@ const (
 	leftWell verdict = iota
 	leftBadly
 	leftBefore // well, and not because it was asked
-	silent     // it has not answered, and there is no report
-	fellSilent // it has answered, and then there was no report
+	silent     // it has not answered, nobody is there, and there is no report
+	fellSilent // it has answered, or is there, and there is no report
 )
 
 // effect is what the shell has to do about a member.

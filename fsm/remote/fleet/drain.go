@@ -70,7 +70,7 @@ type Drain struct {
 	ready    atomic.Bool // the record is this drain's, and only keep writes it
 	claimed  atomic.Bool // by Run or Abandon
 
-	done, failed atomic.Int64 // for the lease
+	done, failed atomic.Int64 // for the record
 
 	mu      sync.Mutex
 	lines   []Line
@@ -139,7 +139,6 @@ func begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Dra
 		return nil, err
 	}
 	d.ready.Store(true)
-	d.renewSoon() // so that it says how far the drain is
 	return d, nil
 }
 
@@ -224,7 +223,6 @@ func resume(ctx context.Context, nc *nats.Conn, group string, options Options) (
 		return nil, err
 	}
 	d.ready.Store(true)
-	d.renewSoon() // so that it says how far the drain is
 	return d, nil
 }
 

@@ -191,6 +191,28 @@ func TestRealProcessHangs(t *testing.T) {
 	}
 }
 
+// One that is frozen before its turn, for so long that it is not in the registry any more, has not gone.
+func TestRealProcessIsFrozen(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect()
+	if err := Setup(t.Context(), nc, remote.Registry{TTL: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	frozen, _ := startChild(t, "member "+s.URL()+" frozen well")
+	listed(t, nc, 1)
+	join(t, nc, "api/api-1", nil)
+	listed(t, nc, 2)
+	d := begin1(t, nc, Plan{Command: fsm.Command{Within: 2 * time.Second}}, Options{})
+	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	listed(t, nc, 1)
+	if r := ran(t, d); r.Lines[1].State != Unreachable || r.ExitCode() != fsm.ExitFailure {
+		t.Errorf("got\n%s", r)
+	}
+}
+
 // A rolling restart of real processes under a supervisor: never fewer than two of three
 // are there, and in the end there are three others.
 func TestRealProcessesRestart(t *testing.T) {

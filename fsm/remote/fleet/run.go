@@ -25,7 +25,6 @@ type message struct {
 	news   remote.News
 	report *fsm.Report
 	err    error
-	took   time.Duration
 }
 
 type messageKind uint8
@@ -323,7 +322,7 @@ func (d *Drain) ask(who int) {
 		}
 		m := message{input: input{kind: answered, who: who, verdict: silent}, report: report, err: err}
 		switch {
-		case err != nil && report != nil:
+		case err != nil && (report != nil || d.isThere(to)):
 			m.input.verdict = fellSilent
 		case err == nil:
 			m.input.verdict, m.err = verdictOf(report), report.Err()
@@ -334,6 +333,16 @@ func (d *Drain) ask(who int) {
 		d.inbox.post(m)
 		return
 	}
+}
+
+// isThere reports whether one that says nothing may be there all the same: frozen, or
+// cut off. NATS knows whether it is connected.
+func (d *Drain) isThere(to remote.Instance) bool {
+	status, err := remote.Ask(d.ctx, d.nc, to.String())
+	if err != nil {
+		return !errors.Is(err, nats.ErrNoResponders)
+	}
+	return status.Instance.Incarnation == to.Incarnation
 }
 
 // commandID is the same for one instance in one drain, however often that is taken up.
