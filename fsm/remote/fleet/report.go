@@ -39,7 +39,7 @@ type Report struct {
 	Plan     Plan          `json:"plan"`
 	AtOnce   int           `json:"atOnce"`             // the plan's limit in this group
 	Began    time.Time     `json:"began,omitzero"`     // by the clock of who began it
-	Took     time.Duration `json:"-"`                  // of all runs together that did not die
+	Took     time.Duration `json:"-"`                  // of all runs together, but those that died or were abandoned
 	Resumed  int           `json:"resumed,omitempty"`  // how often it was taken up again
 	Replaced string        `json:"replaced,omitempty"` // the ID of an unfinished drain of the group that this one took the place of
 	Lines    []Line        `json:"lines"`              // in the order in which they are asked
