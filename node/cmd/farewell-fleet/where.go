@@ -108,15 +108,16 @@ func (w *where) connect(ctx context.Context, c *cobra.Command, more ...nats.Opti
 }
 
 func (w *where) options(c *cobra.Command) ([]nats.Option, error) {
+	w.servers = strings.FieldsFunc(strings.Join(w.servers, ","), func(r rune) bool { return r == ',' }) // from the environment, too
+	if len(w.servers) == 0 {
+		return nil, cli.Usage(c, fmt.Errorf("%s: it needs a URL", cli.NameOf(c, "nats")))
+	}
 	for i, server := range w.servers {
 		u, err := parseServer(server)
 		if err != nil {
 			return nil, cli.Usage(c, fmt.Errorf("%s: %w", cli.NameOf(c, "nats"), err))
 		}
 		w.servers[i] = u.String()
-	}
-	if len(w.servers) == 0 {
-		return nil, cli.Usage(c, fmt.Errorf("%s: it needs a URL", cli.NameOf(c, "nats")))
 	}
 	options := []nats.Option{
 		nats.Name(c.CommandPath()), nats.Timeout(serverTime), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -123,6 +124,14 @@ func TestLettingIn(t *testing.T) {
 		t.Setenv(passwordVariable, "secret")
 		in(password, cli.ExitOK)
 	})
+	for _, several := range []string{"127.0.0.1:1,%s", "127.0.0.1:1 %s", "127.0.0.1:1, %s"} {
+		t.Run("several servers", func(t *testing.T) {
+			t.Setenv("FAREWELL_NATS", fmt.Sprintf(several, nkey.url()))
+			if code, _, stderr := fleet(t, "ls", "--nkey", file); code != cli.ExitOK {
+				t.Errorf("%s: exit code %d: %s", several, code, stderr)
+			}
+		})
+	}
 	t.Run("a token", func(t *testing.T) {
 		t.Setenv(tokenVariable, "secret")
 		in(token, cli.ExitOK)
