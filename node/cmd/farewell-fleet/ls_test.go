@@ -15,14 +15,14 @@ import (
 
 func TestLs(t *testing.T) {
 	s := startNATS(t)
-	if code, stdout, stderr := execute(t, "ls", "--nats", s.url()); code != cli.ExitOK || stdout != "" || stderr != "Nobody is there.\n" {
+	if code, stdout, stderr := command(t, "ls", "--nats", s.url()); code != cli.ExitOK || stdout != "" || stderr != "Nobody is there.\n" {
 		t.Errorf("an empty fleet: exit code %d: %s%s", code, stdout, stderr)
 	}
 	s.join("store", "store-2")
 	s.join("edge", "edge-1")
 	s.join("store", "store-1")
 
-	code, stdout, stderr := execute(t, "ls", "--nats", s.url())
+	code, stdout, stderr := command(t, "ls", "--nats", s.url())
 	const want = `GROUP INSTANCE SINCE INCARNATION ORDER
 edge edge-1 AGO INCARNATION 2
 store store-2 AGO INCARNATION 1
@@ -31,18 +31,18 @@ store store-1 AGO INCARNATION 3
 	if code != cli.ExitOK || golden(stdout) != want || stderr != "" {
 		t.Errorf("exit code %d: %s\n%s", code, golden(stdout), stderr)
 	}
-	if _, stdout, _ := execute(t, "ls", "store", "--nats", s.url()); strings.Contains(stdout, "edge-1") || strings.Count(stdout, "\n") != 3 {
+	if _, stdout, _ := command(t, "ls", "store", "--nats", s.url()); strings.Contains(stdout, "edge-1") || strings.Count(stdout, "\n") != 3 {
 		t.Errorf("%s", stdout)
 	}
-	code, stdout, stderr = execute(t, "ls", "nobody", "--nats", s.url())
+	code, stdout, stderr = command(t, "ls", "nobody", "--nats", s.url())
 	if code != cli.ExitOK || stdout != "" || stderr != "Nobody is there in group nobody.\n" {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := execute(t, "ls", "a.b", "--nats", s.url()); code != cli.ExitUsage || !strings.Contains(stderr, `group "a.b"`) {
+	if code, _, stderr := command(t, "ls", "a.b", "--nats", s.url()); code != cli.ExitUsage || !strings.Contains(stderr, `group "a.b"`) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 
-	_, stdout, _ = execute(t, "ls", "--json", "--nats", s.url())
+	_, stdout, _ = command(t, "ls", "--json", "--nats", s.url())
 	var listed struct{ Instances []remote.Instance }
 	if err := json.Unmarshal([]byte(stdout), &listed); err != nil || len(listed.Instances) != 3 {
 		t.Fatal(err, stdout)
@@ -51,7 +51,7 @@ store store-1 AGO INCARNATION 3
 		t.Errorf("%+v", first)
 	}
 	for _, empty := range []string{"instances", "drains"} {
-		if _, stdout, _ := execute(t, "ls", "nobody", "--json", "--nats", s.url()); !strings.Contains(stdout, fmt.Sprintf("%q: []", empty)) {
+		if _, stdout, _ := command(t, "ls", "nobody", "--json", "--nats", s.url()); !strings.Contains(stdout, fmt.Sprintf("%q: []", empty)) {
 			t.Errorf("no list: %s", stdout)
 		}
 	}

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { clitest.Main(m, main) }
 // patience is how long something may take that is known to happen.
 const patience = 60 * time.Second
 
-// execute runs one command line to its end.
-func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
+// command runs one command line to its end.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	r := begin(t, args...)
 	select {
@@ -240,7 +240,7 @@ func TestUsage(t *testing.T) {
 		"serve --listen 192.0.2.1:4222":  "192.0.2.1:4222 is not loopback",
 		"serve --listen example.com:0":   "needs --config",
 	} {
-		code, stdout, stderr := execute(t, strings.Split(line, " ")...)
+		code, stdout, stderr := command(t, strings.Split(line, " ")...)
 		if code != cli.ExitUsage || stdout != "" || !strings.Contains(stderr, want) || !strings.HasPrefix(stderr, "farewell fleet: ") ||
 			!strings.Contains(stderr, "--help' for usage") {
 			t.Errorf("%s: exit code %d: %s%s", line, code, stdout, stderr)
@@ -250,7 +250,7 @@ func TestUsage(t *testing.T) {
 
 func TestHelpFitsATerminal(t *testing.T) {
 	for _, line := range clitest.Commands(newRoot()) {
-		code, help, _ := execute(t, append(line, "--help")...)
+		code, help, _ := command(t, append(line, "--help")...)
 		clitest.TooWide(t, strings.Join(line, " ")+" --help", help)
 		if code != cli.ExitOK || !strings.Contains(help, "farewell fleet") {
 			t.Errorf("%v: exit code %d: %s", line, code, help)

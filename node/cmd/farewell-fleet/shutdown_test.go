@@ -42,7 +42,7 @@ func TestShutdownAFewAtATime(t *testing.T) {
 		s.join("api", fmt.Sprint("api-", i+1))
 	}
 	s.join("web", "web-1")
-	code, stdout, stderr := execute(t, "shutdown", "api", "--at-once", "40%", "--order", "name", "--reason", "deploy 42", "--by", "ana", "--nats", s.url())
+	code, stdout, stderr := command(t, "shutdown", "api", "--at-once", "40%", "--order", "name", "--reason", "deploy 42", "--by", "ana", "--nats", s.url())
 	if code != cli.ExitOK || stderr != "" {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
@@ -53,7 +53,7 @@ func TestShutdownAFewAtATime(t *testing.T) {
 	if left := s.there(""); len(left) != 1 || left[0] != "web-1" {
 		t.Errorf("still there are %q", left)
 	}
-	if code, stdout, stderr := execute(t, "shutdown", "api", "--nats", s.url()); code != cli.ExitOK || stdout != "" || stderr != "Nobody is there in group api.\n" {
+	if code, stdout, stderr := command(t, "shutdown", "api", "--nats", s.url()); code != cli.ExitOK || stdout != "" || stderr != "Nobody is there in group api.\n" {
 		t.Errorf("once more: exit code %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -63,7 +63,7 @@ func TestShutdownStopsAtTheFirstThatGoesWrong(t *testing.T) {
 	s.join("api", "api-1")
 	s.join("api", "api-2", failing)
 	s.join("api", "api-3")
-	code, stdout, stderr := execute(t, "shutdown", "api", "--nats", s.url())
+	code, stdout, stderr := command(t, "shutdown", "api", "--nats", s.url())
 	if code != fsm.ExitImpolite || stderr != "" {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
@@ -76,18 +76,18 @@ func TestShutdownStopsAtTheFirstThatGoesWrong(t *testing.T) {
 	if strings.Contains(stdout, "\x1b") {
 		t.Errorf("it does something to the terminal: %q", stdout)
 	}
-	code, stdout, _ = execute(t, "ls", "api", "--nats", s.url())
+	code, stdout, _ = command(t, "ls", "api", "--nats", s.url())
 	if err := inOrder(stdout, "api-1", "LEAVING", "2 of 3, 1 failed, stopped: 1 failed, of at most 0"); code != cli.ExitOK || err != nil {
 		t.Error(code, err)
 	}
-	if code, stdout, _ = execute(t, "shutdown", "api", "--resume", "--nats", s.url()); code != fsm.ExitImpolite || len(s.there("api")) != 1 {
+	if code, stdout, _ = command(t, "shutdown", "api", "--resume", "--nats", s.url()); code != fsm.ExitImpolite || len(s.there("api")) != 1 {
 		t.Errorf("taken up again it is not stopped any more: exit code %d: %s", code, stdout)
 	}
-	code, stdout, _ = execute(t, "shutdown", "api", "--resume", "--forgive", "--nats", s.url())
+	code, stdout, _ = command(t, "shutdown", "api", "--resume", "--forgive", "--nats", s.url())
 	if err := inOrder(stdout, "api-1", "asked", "api-1", "left", "2 left, 1 failed"); code != fsm.ExitImpolite || err != nil || len(s.there("api")) != 0 {
 		t.Error(code, err)
 	}
-	code, _, stderr = execute(t, "shutdown", "api", "--resume", "--nats", s.url())
+	code, _, stderr = command(t, "shutdown", "api", "--resume", "--nats", s.url())
 	if code != cli.ExitFailed || !strings.Contains(stderr, "nothing in group api was left unfinished") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
@@ -97,7 +97,7 @@ func TestShutdownGoesOnAfterSome(t *testing.T) {
 	s := startNATS(t)
 	s.join("api", "api-1")
 	s.join("api", "api-2", failing)
-	code, stdout, _ := execute(t, "shutdown", "api", "--max-failed", "1", "--nats", s.url())
+	code, stdout, _ := command(t, "shutdown", "api", "--max-failed", "1", "--nats", s.url())
 	if code != fsm.ExitImpolite || len(s.there("api")) != 0 || strings.Contains(stdout, "Not finished") {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
@@ -106,7 +106,7 @@ func TestShutdownGoesOnAfterSome(t *testing.T) {
 func TestShutdownAsJSON(t *testing.T) {
 	s := startNATS(t)
 	s.join("api", "api-1", failing)
-	code, stdout, stderr := execute(t, "shutdown", "api", "--json", "--nats", s.url())
+	code, stdout, stderr := command(t, "shutdown", "api", "--json", "--nats", s.url())
 	var report fleet.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != fsm.ExitImpolite || stderr != "" {
 		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
@@ -121,7 +121,7 @@ func TestShutdownDryRun(t *testing.T) {
 	for i := range 3 {
 		s.join("api", fmt.Sprint("api-", i+1))
 	}
-	code, stdout, _ := execute(t, "shutdown", "api", "--at-once", "50%", "--dry-run", "--nats", s.url())
+	code, stdout, _ := command(t, "shutdown", "api", "--at-once", "50%", "--dry-run", "--nats", s.url())
 	const want = `NEXT INSTANCE SINCE
 1 api-3 AGO
 2 api-2 AGO
@@ -133,7 +133,7 @@ func TestShutdownDryRun(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, got)
 	}
 	var preview fleet.Report
-	_, stdout, _ = execute(t, "shutdown", "api", "--order", "oldest", "--dry-run", "--json", "--nats", s.url())
+	_, stdout, _ = command(t, "shutdown", "api", "--order", "oldest", "--dry-run", "--json", "--nats", s.url())
 	if err := json.Unmarshal([]byte(stdout), &preview); err != nil || len(preview.Lines) != 3 || preview.Lines[0].Instance.Name != "api-1" {
 		t.Errorf("%v: %s", err, stdout)
 	}
@@ -152,12 +152,12 @@ func TestShutdownOfAGroupThatIsHeld(t *testing.T) {
 	}
 	defer d.Abandon()
 	for _, line := range []string{"shutdown api", "shutdown api --resume"} {
-		code, stdout, stderr := execute(t, append(strings.Fields(line), "--nats", s.url())...)
+		code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", s.url())...)
 		if err := inOrder(stderr, "ben has group api leave already: 0 of 1, begun "); code != cli.ExitFailed || stdout != "" || err != nil {
 			t.Errorf("%s: exit code %d: %v", line, code, err)
 		}
 	}
-	code, stdout, _ := execute(t, "shutdown", "api", "--dry-run", "--nats", s.url())
+	code, stdout, _ := command(t, "shutdown", "api", "--dry-run", "--nats", s.url())
 	if err := inOrder(stdout, "Nobody was asked", "LEAVING", "ben"); code != cli.ExitOK || err != nil {
 		t.Error(code, err)
 	}
@@ -180,7 +180,7 @@ func TestShutdownInterrupted(t *testing.T) {
 	if err := inOrder(r.stdout.String(), "api-2", "left", "1 left, 1 skipped", "stopped: interrupted", "Not finished: 1 of 2", "--resume\n"); err != nil {
 		t.Error(err)
 	}
-	code, stdout, _ := execute(t, "shutdown", "api", "--resume", "--nats", s.url())
+	code, stdout, _ := command(t, "shutdown", "api", "--resume", "--nats", s.url())
 	if err := inOrder(stdout, "2 left", "in 2 runs"); code != cli.ExitOK || err != nil {
 		t.Error(code, err)
 	}
@@ -236,7 +236,7 @@ func TestShutdownUsage(t *testing.T) {
 		"shutdown a --resume --at-once 2":                         "--at-once: --resume goes on with the plan as it was",
 		"shutdown a --reason " + strings.Repeat("x", maxReason+1): "the most is",
 	} {
-		code, stdout, stderr := execute(t, strings.Split(line, " ")...)
+		code, stdout, stderr := command(t, strings.Split(line, " ")...)
 		if code != cli.ExitUsage || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%.60s: exit code %d: %s%s", line, code, stdout, stderr)
 		}

@@ -21,7 +21,7 @@ func TestStatus(t *testing.T) {
 	over, overMember := s.join("store", "store-1")
 	status := func(want int, args ...string) string {
 		t.Helper()
-		code, stdout, stderr := execute(t, append(append([]string{"status"}, args...), "--nats", s.url())...)
+		code, stdout, stderr := command(t, append(append([]string{"status"}, args...), "--nats", s.url())...)
 		if code != want {
 			t.Errorf("%v: exit code %d, want %d: %s%s", args, code, want, stdout, stderr)
 		}
@@ -62,7 +62,7 @@ edge/edge-3 Gone - nobody of that name is known
 	if strings.Contains(text, "\x1b") {
 		t.Errorf("it does something to the terminal: %q", text)
 	}
-	_, stdout, _ := execute(t, "status", "edge/edge-2", "--json", "--nats", s.url())
+	_, stdout, _ := command(t, "status", "edge/edge-2", "--json", "--nats", s.url())
 	var all struct {
 		Instances []struct {
 			Name, State string
@@ -105,7 +105,7 @@ func TestStatusOfTheSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, asked := range []string{"edge", "edge/edge-2"} {
-		code, stdout, stderr := execute(t, "status", asked, "--nats", s.url())
+		code, stdout, stderr := command(t, "status", asked, "--nats", s.url())
 		if strings.Contains(stdout, "edge-3") {
 			t.Errorf("%s: %s", asked, stdout)
 		}

@@ -84,27 +84,28 @@ func (w *where) connect(ctx context.Context, c *cobra.Command, more ...nats.Opti
 		nc  *nats.Conn
 		err error
 	}
-	connected := make(chan result, 1)
+	waiting, stop := context.WithTimeoutCause(ctx, connectTime, fmt.Errorf("no NATS server at %s answers", w))
+	defer stop()
+	connected := make(chan result)
 	go func() {
 		nc, err := nats.Connect(strings.Join(w.servers, ","), append(options, more...)...)
-		connected <- result{nc, err}
+		select {
+		case connected <- result{nc, err}:
+		case <-waiting.Done():
+			if err == nil {
+				nc.Close()
+			}
+		}
 	}()
-	late := time.NewTimer(connectTime)
-	defer late.Stop()
 	select {
 	case r := <-connected:
 		return r.nc, w.inPlainWords(ctx, c, r.err)
-	case <-late.C:
-		err = fmt.Errorf("no NATS server at %s answers", w)
-	case <-ctx.Done():
-		err = errInterrupted
-	}
-	go func() { // it may still come
-		if r := <-connected; r.err == nil {
-			r.nc.Close()
+	case <-waiting.Done():
+		if ctx.Err() != nil {
+			return nil, errInterrupted
 		}
-	}()
-	return nil, err
+		return nil, context.Cause(waiting)
+	}
 }
 
 func (w *where) options(c *cobra.Command) ([]nats.Option, error) {

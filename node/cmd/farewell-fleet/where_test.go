@@ -45,15 +45,15 @@ func TestNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = mute.Close() }()
-	for _, command := range []string{"ls", "status edge", "watch"} {
+	for _, line := range []string{"ls", "status edge", "watch"} {
 		for _, test := range []struct{ server, want string }{
 			{"nats://127.0.0.1:1", "no NATS server is at nats://127.0.0.1:1"},
 			{"127.0.0.1:1,127.0.0.1:2", "no NATS server is at nats://127.0.0.1:1, nats://127.0.0.1:2"},
 			{mute.Addr().String(), mute.Addr().String()},
 		} {
-			code, stdout, stderr := execute(t, append(strings.Fields(command), "--nats", test.server)...)
+			code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", test.server)...)
 			if code != cli.ExitFailed || stdout != "" || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("%s, %s: exit code %d: %s%s", command, test.server, code, stdout, stderr)
+				t.Errorf("%s, %s: exit code %d: %s%s", line, test.server, code, stdout, stderr)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func TestSecretsAreNotSaid(t *testing.T) {
 			} else {
 				t.Setenv("FAREWELL_NATS", server)
 			}
-			code, stdout, stderr := execute(t, args...)
+			code, stdout, stderr := command(t, args...)
 			if code == cli.ExitOK || strings.Contains(stdout+stderr, secret) || stderr == "" {
 				t.Errorf("%s: exit code %d: %s%s", server, code, stdout, stderr)
 			}
@@ -109,7 +109,7 @@ func TestLettingIn(t *testing.T) {
 
 	in := func(s *natsAt, want int, args ...string) {
 		t.Helper()
-		code, _, stderr := execute(t, append([]string{"ls", "--nats", s.url()}, args...)...)
+		code, _, stderr := command(t, append([]string{"ls", "--nats", s.url()}, args...)...)
 		if code != want || want == cli.ExitFailed && !strings.Contains(stderr, "does not let this command in") {
 			t.Errorf("exit code %d: %s", code, stderr)
 		}
@@ -127,7 +127,7 @@ func TestLettingIn(t *testing.T) {
 	for _, several := range []string{"127.0.0.1:1,%s", "127.0.0.1:1 %s", "127.0.0.1:1, %s"} {
 		t.Run("several servers", func(t *testing.T) {
 			t.Setenv("FAREWELL_NATS", fmt.Sprintf(several, nkey.url()))
-			if code, _, stderr := fleet(t, "ls", "--nkey", file); code != cli.ExitOK {
+			if code, _, stderr := command(t, "ls", "--nkey", file); code != cli.ExitOK {
 				t.Errorf("%s: exit code %d: %s", several, code, stderr)
 			}
 		})
@@ -136,13 +136,13 @@ func TestLettingIn(t *testing.T) {
 		t.Setenv(tokenVariable, "secret")
 		in(token, cli.ExitOK)
 	})
-	if code, _, stderr := execute(t, "ls", "--nkey", file+".no"); code != cli.ExitFailed || !strings.Contains(stderr, "no such file") {
+	if code, _, stderr := command(t, "ls", "--nkey", file+".no"); code != cli.ExitFailed || !strings.Contains(stderr, "no such file") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if code, _, stderr := execute(t, "ls", "--nkey", accounts); code != cli.ExitFailed || !strings.Contains(stderr, "holds no seed") {
+	if code, _, stderr := command(t, "ls", "--nkey", accounts); code != cli.ExitFailed || !strings.Contains(stderr, "holds no seed") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if code, _, stderr := execute(t, "ls", "--creds", accounts, "--nats", nkey.url()); code != cli.ExitFailed {
+	if code, _, stderr := command(t, "ls", "--creds", accounts, "--nats", nkey.url()); code != cli.ExitFailed {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -196,7 +196,7 @@ func TestTLS(t *testing.T) {
 		{[]string{"--tls-ca", cert}, cli.ExitFailed},
 		{[]string{"--tls-ca", cert, "--tls-cert", cert, "--tls-key", key}, cli.ExitOK},
 	} {
-		if code, _, stderr := execute(t, append(at, test.args...)...); code != test.code || !strings.Contains(stderr, "tls") && code != cli.ExitOK {
+		if code, _, stderr := command(t, append(at, test.args...)...); code != test.code || !strings.Contains(stderr, "tls") && code != cli.ExitOK {
 			t.Errorf("%v: exit code %d: %s", test.args, code, stderr)
 		}
 	}
@@ -209,18 +209,18 @@ func TestPermissions(t *testing.T) {
 	if err := remote.Setup(t.Context(), setup, remote.Registry{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"ls", "status store", "watch"} {
+	for _, line := range []string{"ls", "status store", "watch"} {
 		t.Setenv(userVariable, "stranger")
 		t.Setenv(passwordVariable, "stranger")
-		args := append(strings.Fields(command), "--nats", s.url(), "--inbox-prefix")
-		code, _, stderr := execute(t, append(args, "_INBOX.stranger")...)
+		args := append(strings.Fields(line), "--nats", s.url(), "--inbox-prefix")
+		code, _, stderr := command(t, append(args, "_INBOX.stranger")...)
 		if code != cli.ExitFailed || !strings.Contains(stderr, "does not permit this to who asks") || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%s: exit code %d: %s", command, code, stderr)
+			t.Errorf("%s: exit code %d: %s", line, code, stderr)
 		}
 	}
 	t.Setenv(userVariable, "operator")
 	t.Setenv(passwordVariable, "operator")
-	code, _, stderr := execute(t, "ls", "--nats", s.url(), "--inbox-prefix", "_INBOX.operator")
+	code, _, stderr := command(t, "ls", "--nats", s.url(), "--inbox-prefix", "_INBOX.operator")
 	if code != cli.ExitOK || stderr != "Nobody is there.\n" {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
@@ -228,10 +228,10 @@ func TestPermissions(t *testing.T) {
 
 func TestNoJetStream(t *testing.T) {
 	s := startNATS(t, func(o *server.Options) { o.JetStream = false })
-	for _, command := range []string{"ls", "status edge", "watch"} {
-		code, _, stderr := execute(t, append(strings.Fields(command), "--nats", s.url())...)
+	for _, line := range []string{"ls", "status edge", "watch"} {
+		code, _, stderr := command(t, append(strings.Fields(line), "--nats", s.url())...)
 		if code != cli.ExitFailed || !strings.Contains(stderr, "has no JetStream") {
-			t.Errorf("%s: exit code %d: %s", command, code, stderr)
+			t.Errorf("%s: exit code %d: %s", line, code, stderr)
 		}
 	}
 }
@@ -265,12 +265,12 @@ func TestCompletion(t *testing.T) {
 			"--tls-cert\t`file` with the certificate to show; needs --tls-key\n--tls-key\t`file` with its key\n:4\n",
 	} {
 		t.Setenv("FAREWELL_NATS", s.url())
-		if _, stdout, _ := execute(t, append([]string{"__complete"}, strings.Split(line, " ")...)...); stdout != want {
+		if _, stdout, _ := command(t, append([]string{"__complete"}, strings.Split(line, " ")...)...); stdout != want {
 			t.Errorf("%q: completed as %q", line, stdout)
 		}
 	}
 	t.Setenv("FAREWELL_NATS", "127.0.0.1:1")
-	if _, stdout, stderr := execute(t, "__complete", "ls", ""); stdout != ":4\n" || strings.Contains(stderr, "NATS") {
+	if _, stdout, stderr := command(t, "__complete", "ls", ""); stdout != ":4\n" || strings.Contains(stderr, "NATS") {
 		t.Errorf("no server: %q, %s", stdout, stderr)
 	}
 }
