@@ -125,13 +125,18 @@ type upLine struct {
 
 // main runs the server until a shutdown is over. What kept it from starting is the error.
 func (s *natsServer) main(c *cobra.Command, alarm time.Duration) error {
-	var failed error
+	started := make(chan error, 1)
 	code := fsm.Main(fsm.Config{Alarm: alarm, Logger: s.logger}, func(ctx context.Context, o *fsm.Orchestrator) error {
-		failed = s.start(ctx, o)
-		return failed
+		err := s.start(ctx, o)
+		started <- err
+		return err
 	})
-	if failed != nil && code == fsm.ExitFailure {
-		return failed
+	select {
+	case err := <-started:
+		if err != nil && code == fsm.ExitFailure {
+			return err
+		}
+	default: // the alarm was first
 	}
 	return cli.Code(code)
 }

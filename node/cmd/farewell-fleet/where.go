@@ -58,6 +58,7 @@ func (w *where) flags(c *cobra.Command) {
 func (w *where) with(c *cobra.Command, do func(context.Context, *nats.Conn) error, options ...nats.Option) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // so that a second Ctrl-C does what it always does
 	ctx, deny := context.WithCancelCause(ctx)
 	defer deny(nil)
 	watching := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
