@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/node/cmd/farewell-fleet/internal/demo"
 	"github.com/farewell-node/farewell/node/internal/cli"
 	"github.com/farewell-node/farewell/node/internal/version"
@@ -44,4 +45,23 @@ Without a NATS server at hand, start one: "farewell fleet serve".`,
 	to.flags(root)
 	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newServe(&to), demo.Command())
 	return cli.Root(root)
+}
+
+// untilShutdown starts what a command runs, and returns when its shutdown is over, with
+// the exit code as its error. What kept it from starting is the error.
+func untilShutdown(config fsm.Config, start func(context.Context, *fsm.Orchestrator) error) error {
+	started := make(chan error, 1)
+	code := fsm.Main(config, func(ctx context.Context, o *fsm.Orchestrator) error {
+		err := start(ctx, o)
+		started <- err
+		return err
+	})
+	select {
+	case err := <-started:
+		if err != nil && code == fsm.ExitFailure {
+			return err
+		}
+	default: // the alarm was first
+	}
+	return cli.Code(code)
 }

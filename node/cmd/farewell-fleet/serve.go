@@ -19,6 +19,7 @@ import (
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/fsm/remote/fleet"
 	"github.com/farewell-node/farewell/node/internal/cli"
 )
 
@@ -57,7 +58,7 @@ n.`,
 			if err != nil {
 				return err
 			}
-			return s.main(c, f.alarm)
+			return untilShutdown(fsm.Config{Alarm: f.alarm, Logger: s.logger}, s.start)
 		},
 	}
 	flags := c.Flags()
@@ -121,24 +122,6 @@ func (f *serveFlags) server(c *cobra.Command, to *where) (*natsServer, error) {
 type upLine struct {
 	NATS  string `json:"nats"`
 	Store string `json:"store"`
-}
-
-// main runs the server until a shutdown is over. What kept it from starting is the error.
-func (s *natsServer) main(c *cobra.Command, alarm time.Duration) error {
-	started := make(chan error, 1)
-	code := fsm.Main(fsm.Config{Alarm: alarm, Logger: s.logger}, func(ctx context.Context, o *fsm.Orchestrator) error {
-		err := s.start(ctx, o)
-		started <- err
-		return err
-	})
-	select {
-	case err := <-started:
-		if err != nil && code == fsm.ExitFailure {
-			return err
-		}
-	default: // the alarm was first
-	}
-	return cli.Code(code)
 }
 
 // start starts the server, in the order of what needs what.
@@ -251,7 +234,7 @@ func (s *natsServer) setUp(ctx context.Context) error {
 	}
 	if err == nil {
 		defer nc.Close()
-		err = remote.Setup(ctx, nc, s.registry)
+		err = fleet.Setup(ctx, nc, s.registry)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot set the registry up: %w", err)
