@@ -25,8 +25,9 @@ type Standing struct {
 	Since  time.Time `json:"since,omitzero"`   // when he took it up, by his clock
 
 	Total  int `json:"total"`
-	Done   int `json:"done"`   // with an outcome
-	Failed int `json:"failed"` // of those
+	AtOnce int `json:"atOnce,omitempty"` // how many may be away at a time
+	Done   int `json:"done"`             // with an outcome
+	Failed int `json:"failed"`           // of those
 
 	Finished bool   `json:"finished"`
 	Stopped  string `json:"stopped,omitempty"` // why it was, if it was
@@ -112,17 +113,17 @@ func standings(ctx context.Context, nc *nats.Conn, group string) ([]Standing, er
 func (r *record) standing() Standing {
 	return Standing{
 		Group: r.Plan.Group, ID: r.ID, Operator: r.Operator, Began: r.Began, Resumed: r.Resumed,
-		Total: r.Total, Done: r.Done, Failed: r.Failed, Finished: r.Finished, Stopped: r.Stopped,
+		Total: r.Total, AtOnce: r.Plan.AtOnce.Of(r.Total), Done: r.Done, Failed: r.Failed, Finished: r.Finished, Stopped: r.Stopped,
 	}
 }
 
 // heldBy adds who drains the group now.
 func (s Standing) heldBy(t tenure, group string) Standing {
-	held := t.standing(group)
-	if s.ID == t.Drain {
-		held.Began, held.Resumed, held.Total = s.Began, s.Resumed, s.Total
+	if s.ID != t.Drain { // it has the lease, and has not written its plan down
+		return t.standing(group)
 	}
-	return held
+	s.Operator, s.Holder, s.Held, s.Since = t.Operator, t.Operator, true, t.Since
+	return s
 }
 
 // howFar adds to a [HeldError] how far that drain is, if that can be told.
