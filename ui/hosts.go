@@ -50,6 +50,17 @@ func isHostName(name string) bool {
 	return len(name) < 254 && !slices.ContainsFunc(labels, func(text string) bool { return !label(text) })
 }
 
+// MayAsk reports whether a gateway that may also be asked by these names would serve a
+// request, for servers of other pages on loopback: see Config.Hosts, [CheckHost] and
+// what the package says of strangers.
+func MayAsk(r *http.Request, names []string) bool {
+	lower := make(hosts, 0, len(names))
+	for _, name := range names {
+		lower = append(lower, strings.ToLower(name))
+	}
+	return lower.mayAsk(r)
+}
+
 // mayAsk reports whether a request comes from this machine, and from no page but our
 // own. A page from elsewhere gives itself away by its Origin, which browsers always send
 // along with a WebSocket request; one that has its own name resolve to loopback, by the

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -206,5 +207,22 @@ func TestMetricsAreNotForStrangers(t *testing.T) {
 		if got, body := f.probe(http.MethodGet, "metrics", test.host, test.token); got != test.want {
 			t.Errorf("%+v: %d %s", test, got, body)
 		}
+	}
+}
+
+// Servers of other pages are told what the gateway would do.
+func TestMayAsk(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost:80": true, "127.0.0.1": true, "ui.example": true, "UI.example:81": true, "evil.example": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://"+host+"/", nil)
+		if got := ui.MayAsk(r, []string{"Ui.Example"}); got != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
+	r.Header.Set("Origin", "http://evil.example")
+	if ui.MayAsk(r, nil) {
+		t.Error("another page may ask")
 	}
 }
