@@ -77,7 +77,7 @@ fuzz: ## fuzz every decoder, FUZZTIME (default 20s) each
 docs: ## draw the diagrams, write the man pages and take the page's pictures (needs Graphviz, Chromium, npm; installs them)
 	@$(call need,dot,graphviz) && $(call need,chromium,chromium) && $(call need,npm,npm)
 	go generate ./fsm ./ui ./node/cmd/farewell
-	go -C node/cmd/farewell-fleet generate .
+	go -C node/cmd/farewell-fleet generate . ./internal/page
 
 bench: ## every benchmark, six times, with medians and ratios by benchstat
 	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
