@@ -115,6 +115,31 @@ func TestStatusOfTheSilent(t *testing.T) {
 	}
 }
 
+// Whoever may report can put what it likes into its stacks.
+func TestStatusOfSomebodyMalicious(t *testing.T) {
+	s := startNATS(t)
+	s.join("edge", "edge-1")
+	js, err := jetstream.New(s.connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const who = `{"group":"edge","name":"edge-2","incarnation":"bbbbbbbbbbbbbbbbbbbbbb","since":"2026-11-25T09:00:00Z"}`
+	evil := `"\u001b]0;evil\u0007"`
+	for key, value := range map[string]string{
+		"last.edge.edge-2": `{"incarnation":"bbbbbbbbbbbbbbbbbbbbbb"}`,
+		"report.edge.edge-2.bbbbbbbbbbbbbbbbbbbbbb": `{"instance":` + who + `,"report":{"state":"Terminated","command":{"reason":` + evil + `,"by":` + evil + `},
+			"components":[{"id":` + evil + `,"outcome":"hung","stack":"goroutine 1\n\u001b[2Jmain.main"}]}}`,
+	} {
+		if _, err := js.Publish(t.Context(), "$KV."+remote.ReportsBucket+"."+key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := command(t, "status", "edge/edge-2", "--nats", s.url())
+	if code != cli.ExitFailed || !strings.Contains(stdout, "main.main") || strings.ContainsAny(stdout+stderr, "\x1b\x07") {
+		t.Errorf("exit code %d: %q%q", code, stdout, stderr)
+	}
+}
+
 func TestExitCodeOfStandings(t *testing.T) {
 	for _, test := range []struct {
 		states string
