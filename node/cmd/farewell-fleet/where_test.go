@@ -220,9 +220,16 @@ func TestPermissions(t *testing.T) {
 	}
 	t.Setenv(userVariable, "operator")
 	t.Setenv(passwordVariable, "operator")
-	code, _, stderr := command(t, "ls", "--nats", s.url(), "--inbox-prefix", "_INBOX.operator")
-	if code != cli.ExitOK || stderr != "Nobody is there.\n" {
-		t.Errorf("exit code %d: %s", code, stderr)
+	for line, want := range map[string]int{"ls": cli.ExitOK, "status store": cli.ExitFailed, "status store/store-1": cli.ExitFailed} {
+		code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", s.url(), "--inbox-prefix", "_INBOX.operator")...)
+		if code != want || !strings.Contains(strings.ToLower(stdout+stderr), "nobody") || strings.Contains(stderr, "permit") {
+			t.Errorf("%s: exit code %d: %s%s", line, code, stdout, stderr)
+		}
+	}
+	r := begin(t, "watch", "--nats", s.url(), "--inbox-prefix", "_INBOX.operator")
+	says(t, &r.stderr, following)
+	if code := r.ended(t); code != cli.ExitOK {
+		t.Errorf("exit code %d: %s", code, &r.stderr)
 	}
 }
 
