@@ -43,7 +43,7 @@ Without a NATS server at hand, start one: "farewell fleet serve".`,
 	}
 	root.SetVersionTemplate("{{.DisplayName}} version {{.Version}}\n")
 	to.flags(root)
-	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newServe(&to), demo.Command())
+	root.AddCommand(newLs(&to), newStatus(&to), newWatch(&to), newShutdown(&to), newPage(&to), newServe(&to), demo.Command())
 	return cli.Root(root)
 }
 

@@ -19,44 +19,56 @@ import (
 	"github.com/farewell-node/farewell/node/internal/cli/clitest"
 )
 
-// served is `farewell fleet serve` as a process.
-type served struct {
-	upLine
+// up is a command that runs until it is told to end, as a process that is up.
+type up struct {
 	*exec.Cmd
 	stderr *clitest.Buffer
 }
 
-func serve(t *testing.T, args ...string) *served {
+// startUp starts one and reads the line that says so.
+func startUp(t *testing.T, line any, args ...string) *up {
 	t.Helper()
-	s := &served{Cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...), stderr: new(clitest.Buffer)}
-	s.Stderr = s.stderr
-	out, err := s.StdoutPipe()
+	u := &up{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...), stderr: new(clitest.Buffer)}
+	u.Stderr = u.stderr
+	out, err := u.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err != nil {
+	if err := u.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
+	text, err := bufio.NewReader(out).ReadBytes('\n')
 	if err != nil {
-		_ = s.Wait()
-		t.Fatalf("it does not come up: %s", s.stderr)
+		_ = u.Wait()
+		t.Fatalf("it does not come up: %s", u.stderr)
 	}
-	if err := json.Unmarshal(line, &s.upLine); err != nil {
+	if err := json.Unmarshal(text, line); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return u
 }
 
-func (s *served) ends(t *testing.T, signal syscall.Signal, want int) {
+func (u *up) ends(t *testing.T, signal syscall.Signal, want int) {
 	t.Helper()
-	if err := s.Process.Signal(signal); err != nil {
+	if err := u.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.Wait()
-	if code := s.ProcessState.ExitCode(); code != want {
-		t.Errorf("exit code %d, want %d: %s", code, want, s.stderr)
+	_ = u.Wait()
+	if code := u.ProcessState.ExitCode(); code != want {
+		t.Errorf("exit code %d, want %d: %s", code, want, u.stderr)
 	}
+}
+
+// served is `farewell fleet serve`.
+type served struct {
+	upLine
+	*up
+}
+
+func serve(t *testing.T, args ...string) (s served) {
+	t.Helper()
+	s.up = startUp(t, &s.upLine, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	return s
 }
 
 func TestServe(t *testing.T) {
