@@ -98,12 +98,16 @@ func New(nc *nats.Conn, config Config) (*Page, error) {
 	p.nc, p.isNear = nc, nc.IsConnected
 	p.working.Go(p.watch)
 	p.working.Go(p.askTheSilent)
+	p.working.Go(p.followDrains)
 	return p, nil
 }
 
 // newPage is a page that watches nothing yet.
 func newPage(config Config) *Page {
-	p := &Page{isNear: func() bool { return false }, config: config, logger: config.Logger, fleet: newFleet(), reports: newReports(maxReports), began: time.Now()}
+	p := &Page{
+		isNear: func() bool { return false }, config: config, logger: config.Logger,
+		fleet: newFleet(), reports: newReports(maxReports), began: time.Now(),
+	}
 	if p.logger == nil {
 		p.logger = slog.Default()
 	}
@@ -163,7 +167,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.Host, r.Header.Get("Origin")), http.StatusForbidden)
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method != http.MethodGet && (r.Method != http.MethodHead || r.URL.Path == "/events") {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "this page can only be read", http.StatusMethodNotAllowed)
 		return

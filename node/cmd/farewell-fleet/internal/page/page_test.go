@@ -141,6 +141,10 @@ func TestStrangersAreKeptOut(t *testing.T) {
 			t.Errorf("%s: %d", method, w.Code)
 		}
 	}
+	w := httptest.NewRecorder()
+	if page.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodHead, "http://localhost/events", nil)); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("a stream without a body: %d", w.Code)
+	}
 	if _, err := New(page.nc, Config{Hosts: []string{"fleet.example:80"}}); err == nil {
 		t.Error("a host with a port is taken")
 	}
@@ -341,12 +345,6 @@ func TestPageComesBackByItself(t *testing.T) {
 	f.until(f.stands("api/api-1", left))
 }
 
-func (b *browsers) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.open
-}
-
 // pipes is a listener of connections in memory, which hold nothing back.
 type pipes struct {
 	conns chan net.Conn
@@ -464,28 +462,32 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 }
 
-// Who drains is asked once a second, however many look, and without holding them up.
+// Who drains is asked once a second while somebody looks, and what was known stays when
+// nobody answers.
 func TestDrainsAreAskedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d drains
 		asked := 0
-		ask := func(context.Context) ([]Drain, error) {
-			if asked++; asked == 3 {
+		p := newPage(Config{Logger: quiet, Drains: func(context.Context) ([]Drain, error) {
+			if asked++; asked > 2 {
 				return nil, errors.New("away")
 			}
 			return []Drain{{Group: "api", Done: asked}}, nil
+		}})
+		p.working.Go(p.followDrains)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if asked != 0 {
+			t.Errorf("it was asked %d times for nobody", asked)
 		}
-		for range 30 {
-			if got := d.current(t.Context(), ask); len(got) != 1 {
-				t.Fatalf("%+v", got)
-			}
-			time.Sleep(100 * time.Millisecond)
+		p.browsers.enter()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := p.drains.current(); asked != 3 || len(got) != 1 || got[0].Done != 2 {
+			t.Errorf("it was asked %d times: %+v", asked, got)
 		}
-		if asked != 3 {
-			t.Errorf("it was asked %d times", asked)
-		}
-		if got := d.current(t.Context(), nil); got != nil {
-			t.Errorf("%+v", got)
+		p.browsers.leave()
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

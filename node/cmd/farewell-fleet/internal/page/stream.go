@@ -44,6 +44,13 @@ func (b *browsers) close() {
 	b.closed = true
 }
 
+// count is how many look.
+func (b *browsers) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open
+}
+
 // wait blocks until all have left, once closed.
 func (b *browsers) wait(ctx context.Context) error {
 	select {
@@ -107,7 +114,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Accel-Buffering", "no") // for proxies that would wait for more
 	for {
 		began := time.Now()
-		if err := s.tell(r.Context()); err != nil {
+		if err := s.tell(); err != nil {
 			return // it is cut off, and comes back by itself
 		}
 		// One that takes long to read, or a fleet in which much happens, is told less often.
@@ -126,12 +133,12 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // tell writes what has happened since it did so last, and now and then that nothing has.
-func (s *stream) tell(ctx context.Context) error {
+func (s *stream) tell() error {
 	c, version := s.page.fleet.since(s.seen)
 	if version != s.seen {
 		s.listed, s.more = c.listed, c.more
 	}
-	status, text := s.statusNow(ctx)
+	status, text := s.statusNow()
 	m := message{}
 	if c.reset {
 		m.Reset = &settings{Group: s.page.config.Group, Beat: int(heartbeat.Milliseconds())}
@@ -156,11 +163,11 @@ func (s *stream) tell(ctx context.Context) error {
 	return nil
 }
 
-func (s *stream) statusNow(ctx context.Context) (now *status, text string) {
+func (s *stream) statusNow() (now *status, text string) {
 	p := s.page
 	now = &status{
 		NATS: p.isNear(), Problem: p.problem.said(), Listed: s.listed, More: s.more,
-		Drains: p.drains.current(ctx, p.config.Drains),
+		Drains: p.drains.current(),
 	}
 	data, _ := json.Marshal(now) // strings, numbers and booleans
 	return now, string(data)

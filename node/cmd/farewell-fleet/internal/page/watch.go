@@ -114,31 +114,39 @@ func (p *Page) askHow(i remote.Instance) {
 
 // drains are those that were there when it was asked last.
 type drains struct {
-	mu    sync.Mutex
-	last  []Drain
-	since time.Time
-	busy  bool
+	mu   sync.Mutex
+	last []Drain
 }
 
-// current returns who drains the groups, as of a second ago at most.
-func (d *drains) current(ctx context.Context, ask func(context.Context) ([]Drain, error)) []Drain {
-	if ask == nil {
-		return nil
-	}
+func (d *drains) set(list []Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.busy || time.Since(d.since) < time.Second {
-		return d.last
-	}
-	d.busy = true
-	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	list, err := ask(ctx)
-	cancel()
+	d.last = list
+}
+
+func (d *drains) current() []Drain {
 	d.mu.Lock()
-	d.busy, d.since = false, time.Now()
-	if err == nil {
-		d.last = list
-	}
+	defer d.mu.Unlock()
 	return d.last
+}
+
+// followDrains asks who drains the groups, while somebody looks.
+func (p *Page) followDrains() {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for p.config.Drains != nil {
+		select {
+		case <-tick.C:
+		case <-p.ctx.Done():
+			return
+		}
+		if p.browsers.count() == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(p.ctx, askEvery)
+		if list, err := p.config.Drains(ctx); err == nil { // else it is away, which is shown
+			p.drains.set(list)
+		}
+		cancel()
+	}
 }

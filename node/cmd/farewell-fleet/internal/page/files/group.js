@@ -58,11 +58,10 @@ export class GroupCard {
     this.element.append(head, overview, p.inside);
   }
 
-
   // update shows what has changed; matching are the rows that a filter leaves, if there
   // is one.
   update(filtered, drain, room) {
-    const { counts, worst } = { counts: this.group.counts(), worst: this.group.worst };
+    const worst = this.group.worst;
     // What begins to go on is unfolded, and stays so; what a person has folded too.
     if (this.#open === undefined && (room.unfold || worst <= ranks.leaving)) this.#open = true;
     const open = filtered ? true : Boolean(this.#open);
@@ -70,7 +69,7 @@ export class GroupCard {
     p.fold.setAttribute("aria-expanded", String(open));
     p.inside.hidden = !open;
     this.element.dataset.worst = worst;
-    p.counts.replaceChildren(...countsOf(counts, filtered));
+    p.counts.replaceChildren(...countsOf(this.group.counts(), filtered));
     p.drain.replaceChildren(...drainOf(drain));
     p.drain.hidden = !drain;
     const shown = Math.min(most, this.#more + Math.max(5, Math.min(first, room.rows)));
