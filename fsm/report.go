@@ -321,7 +321,7 @@ func (r *Report) String() string {
 	b.WriteString("\n")
 	for _, l := range r.Components {
 		if l.Stack != "" {
-			fmt.Fprintf(&b, "\n%s %s:\n%s", plain(string(l.ID)), l.Outcome, l.Stack)
+			fmt.Fprintf(&b, "\n%s %s:\n%s", plain(string(l.ID)), l.Outcome, plainLines(l.Stack))
 		}
 		if l.Inner != nil {
 			inside := strings.ReplaceAll(strings.TrimSpace(l.Inner.String()), "\n", "\n  ")
@@ -356,9 +356,13 @@ func (l *ComponentReport) remarks() string {
 
 // plain keeps what others wrote from breaking the line or the terminal.
 func plain(text string) string {
-	text = strings.ReplaceAll(text, "\n", "; ") // as errors.Join has it
+	return plainLines(strings.ReplaceAll(text, "\n", "; ")) // as errors.Join has it
+}
+
+// plainLines is for a stack: a report may come from another process.
+func plainLines(text string) string {
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) && r != '\n' {
 			return ' '
 		}
 		return r

@@ -164,7 +164,7 @@ func TestExitCodesAndErr(t *testing.T) {
 // What others wrote cannot break the lines, or the terminal.
 func TestReportIsPlainText(t *testing.T) {
 	r := Report{State: Terminated, Command: Command{Reason: "a\nb\x1b[31m"}, Components: []ComponentReport{
-		{ID: "x\ty\n", Outcome: OutcomeFailed, Err: errors.New("one\ntwo"), WaitedOn: []ID{"q\r"}},
+		{ID: "x\ty\n", Outcome: OutcomeFailed, Err: errors.New("one\ntwo"), WaitedOn: []ID{"q\r"}, Stack: "main.main\n\tx.go:1\x1b[2J\r"},
 	}}
 	for _, text := range []string{r.Summary(), r.String(), r.Components[0].Error()} {
 		if strings.ContainsAny(text, "\x1b\r\t") || strings.Contains(text, "one\ntwo") || strings.Contains(text, "a\nb") {

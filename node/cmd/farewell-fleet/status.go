@@ -184,7 +184,7 @@ func (s *standings) print(c *cobra.Command, asked string) error {
 		return err
 	}
 	if len(s.Instances) == 1 && s.Instances[0].Report != nil {
-		if _, err := fmt.Fprintf(page, "\n%s", cli.PlainText(s.Instances[0].Report.String())); err != nil {
+		if _, err := fmt.Fprintf(page, "\n%s", s.Instances[0].Report); err != nil {
 			return err
 		}
 	}

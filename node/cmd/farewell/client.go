@@ -189,7 +189,7 @@ func showEvents(page *cli.Page) (see func(fsm.Event), waits func(*ui.Status)) {
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func printGoodbye(page *cli.Page, goodbye *ui.Goodbye) error {
-	if _, err := fmt.Fprintf(page, "\n%s", cli.PlainText(goodbye.Report.String())); err != nil {
+	if _, err := fmt.Fprintf(page, "\n%s", goodbye.Report); err != nil {
 		return err
 	}
 	return printFarewells(page, goodbye.Farewells)

@@ -51,16 +51,6 @@ func Plain(text string) string {
 	}, text)
 }
 
-// PlainText is [Plain] for a text of several lines, such as a report with its stacks.
-func PlainText(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) && r != '\n' && r != '\t' {
-			return ' '
-		}
-		return r
-	}, text)
-}
-
 // Short is a duration as exact as it is worth reading.
 func Short(d time.Duration) string {
 	switch {
