@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -95,89 +96,171 @@ func watch(ctx context.Context, nc *nats.Conn, group string, withEvents bool, yi
 		}
 		defer func() { _ = sub.Unsubscribe() }() // of a connection that may be closed
 	}
-	present, err := b.present.Watch(ctx, pattern)
-	if err != nil {
+	w := &registryWatch{buckets: b, pattern: pattern, there: map[string]Instance{}}
+	if err := w.open(ctx); err != nil {
 		return err
 	}
-	defer stopWatcher(present)
-	reports, err := b.reports.Watch(ctx, "report."+pattern, jetstream.UpdatesOnly())
-	if err != nil {
-		return err
-	}
-	defer stopWatcher(reports)
-
-	w := watched{}
+	defer w.stop()
+	back := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(back)
+	var again <-chan time.Time
 	for {
-		var news News
-		var open, tell bool
+		var news []News
 		select {
-		case entry, ok := <-present.Updates():
-			open = ok
-			news, tell = w.entry(entry)
-		case entry, ok := <-reports.Updates():
-			open = ok
-			news, tell = left(entry)
+		case entry, open := <-w.present.Updates():
+			if !open {
+				return ended(ctx)
+			}
+			news = w.entry(entry)
+		case entry, open := <-w.reports.Updates():
+			if !open {
+				return ended(ctx)
+			}
+			news = w.left(entry)
 		case m := <-events:
-			open = true
-			news, tell = happened(m)
+			news = happened(m)
+		case _, open := <-back:
+			if !open { // for good
+				back = nil
+				continue
+			}
+			again = time.After(0)
+		case <-again:
+			if again = nil; w.open(ctx) != nil { // the server may not be ready
+				again = time.After(retry / 4)
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if !open {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+		for _, n := range news {
+			if !yield(n, nil) {
+				return nil
 			}
-			return fmt.Errorf("%w: the connection was closed", ErrAway)
-		}
-		if tell && !yield(news, nil) {
-			return nil
 		}
 	}
 }
 
-// watched are the instances that are there, by key.
-type watched map[string]Instance
+func ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: the connection was closed", ErrAway)
+}
+
+// registryWatch is one reader's view of the registry.
+type registryWatch struct {
+	*buckets
+	pattern          string
+	present, reports jetstream.KeyWatcher
+	there            map[string]Instance // by key
+	listed           map[string]bool     // the keys that have been told since open; nil when all have been
+	told             bool                // that all were
+	report           uint64              // the revision before the next report
+}
+
+// open begins to watch, or begins anew when NATS is back: the watchers would notice by
+// themselves, but not for up to 20 s. It changes nothing if it fails.
+func (w *registryWatch) open(ctx context.Context) error {
+	if w.report == 0 {
+		status, err := w.buckets.reports.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if s, ok := status.(*jetstream.KeyValueBucketStatus); ok {
+			w.report = s.StreamInfo().State.LastSeq
+		}
+	}
+	present, err := w.buckets.present.Watch(ctx, w.pattern)
+	if err != nil {
+		return err
+	}
+	reports, err := w.buckets.reports.Watch(ctx, "report."+w.pattern, jetstream.ResumeFromRevision(w.report+1))
+	if err != nil {
+		stopWatcher(present)
+		return err
+	}
+	w.stop()
+	w.present, w.reports, w.listed = present, reports, map[string]bool{}
+	return nil
+}
+
+func (w *registryWatch) stop() {
+	if w.present != nil {
+		stopWatcher(w.present)
+		stopWatcher(w.reports)
+	}
+}
 
 // entry makes news of a change in the registry; of a renewal none.
-func (w watched) entry(entry jetstream.KeyValueEntry) (news News, tell bool) {
+func (w *registryWatch) entry(entry jetstream.KeyValueEntry) []News {
 	if entry == nil {
-		return News{Kind: Listed}, true
+		return w.all()
 	}
-	was, known := w[entry.Key()]
+	key := entry.Key()
+	was, known := w.there[key]
+	if w.listed != nil {
+		w.listed[key] = true
+	}
 	if entry.Operation() != jetstream.KeyValuePut {
-		delete(w, entry.Key())
-		kind := Withdrawn
-		if entry.Operation() == jetstream.KeyValuePurge {
-			kind = Expired
+		delete(w.there, key)
+		if !known {
+			return nil
 		}
-		return News{Kind: kind, Instance: was}, known
+		if entry.Operation() == jetstream.KeyValuePurge {
+			return []News{{Kind: Expired, Instance: was}}
+		}
+		return []News{{Kind: Withdrawn, Instance: was}}
 	}
-	i, err := decodeEntry(entry.Key(), entry.Value())
+	i, err := decodeEntry(key, entry.Value())
 	if err != nil {
-		return News{}, false
+		return nil
 	}
 	if i.Born == 0 {
 		i.Born = entry.Revision()
 	}
-	w[entry.Key()] = i
-	return News{Kind: Joined, Instance: i}, !known || was.Incarnation != i.Incarnation
+	w.there[key] = i
+	if known && was.Incarnation == i.Incarnation {
+		return nil
+	}
+	return []News{{Kind: Joined, Instance: i}}
 }
 
-func left(entry jetstream.KeyValueEntry) (news News, tell bool) {
-	if entry == nil || entry.Operation() != jetstream.KeyValuePut {
-		return News{}, false
+// all is what follows when all that stand in the registry have been told. Who is not
+// among them any more, and was before, has gone while NATS was away, however.
+func (w *registryWatch) all() (news []News) {
+	for key, was := range w.there {
+		if !w.listed[key] {
+			delete(w.there, key)
+			news = append(news, News{Kind: Expired, Instance: was})
+		}
+	}
+	w.listed = nil
+	if !w.told {
+		w.told = true
+		news = append(news, News{Kind: Listed})
+	}
+	return news
+}
+
+func (w *registryWatch) left(entry jetstream.KeyValueEntry) []News {
+	if entry == nil {
+		return nil
+	}
+	w.report = entry.Revision()
+	if entry.Operation() != jetstream.KeyValuePut {
+		return nil
 	}
 	t, err := decodeTold(entry.Value())
 	if err != nil || t.Report == nil || reportKey(t.Instance) != entry.Key() {
-		return News{}, false
+		return nil
 	}
-	return News{Kind: Left, Instance: t.Instance, Report: t.Report}, true
+	return []News{{Kind: Left, Instance: t.Instance, Report: t.Report}}
 }
 
-func happened(m *nats.Msg) (news News, tell bool) {
+func happened(m *nats.Msg) []News {
 	t, err := decodeTold(m.Data)
 	if err != nil || t.Event == nil || t.Instance.runKey() != strings.TrimPrefix(m.Subject, eventPrefix) {
-		return News{}, false
+		return nil
 	}
-	return News{Kind: Happened, Instance: t.Instance, Event: *t.Event}, true
+	return []News{{Kind: Happened, Instance: t.Instance, Event: *t.Event}}
 }
