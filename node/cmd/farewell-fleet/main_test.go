@@ -71,6 +71,7 @@ type natsAt struct {
 	t       testing.TB
 	options server.Options
 	running *server.Server
+	user    string // who connects, with this password; "" where nobody is asked
 }
 
 func startNATS(t testing.TB, change ...func(*server.Options)) *natsAt {
@@ -112,6 +113,7 @@ func (s *natsAt) url() string { return s.running.ClientURL() }
 func (s *natsAt) connect(options ...nats.Option) *nats.Conn {
 	s.t.Helper()
 	nc, err := nats.Connect(s.url(), append([]nats.Option{
+		nats.UserInfo(s.user, s.user),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}, options...)...)

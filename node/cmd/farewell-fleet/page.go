@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -92,7 +93,7 @@ func (f *pageFlags) open(c *cobra.Command) (net.Listener, error) {
 
 // start serves the page. The connection is closed when everybody else is done.
 func (f *pageFlags) start(ctx context.Context, c *cobra.Command, to *where, o *fsm.Orchestrator, l net.Listener, group string, logger *slog.Logger) error {
-	nc, err := to.connect(ctx, c)
+	nc, err := to.connect(ctx, c, nats.ErrorHandler(denied(logger)))
 	if err != nil {
 		return err
 	}
@@ -118,6 +119,16 @@ func (f *pageFlags) start(ctx context.Context, c *cobra.Command, to *where, o *f
 		o.Request(fsm.Command{Reason: "stdout is gone", By: "farewell fleet page", Err: err})
 	}
 	return nil
+}
+
+// denied says once what the server does not permit: what is asked every second may be
+// among it.
+func denied(logger *slog.Logger) nats.ErrHandler {
+	var once sync.Once
+	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		logger.Debug("nats", "error", err)
+		once.Do(func() { logger.Warn("NATS does not permit all that the page shows; docs/fleet.md says what it takes", "error", err) })
+	}
 }
 
 // pageDrains are the drains that the page shows.

@@ -14,7 +14,8 @@ import (
 
 // The page itself is tested in its own package, in a browser.
 func TestPage(t *testing.T) {
-	s := startNATS(t)
+	s := startNATS(t, withAccounts(t, "internal/page/testdata/page.conf"))
+	s.user = "process"
 	s.join("edge", "edge-1")
 	s.join("api", "api-1")
 	d, err := fleet.Begin(t.Context(), s.connect(), fleet.Plan{Group: "api"}, fleet.Options{Operator: "ben"})
@@ -22,8 +23,10 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Abandon()
+	t.Setenv(userVariable, "page") // who may not ask anybody to leave
+	t.Setenv(passwordVariable, "page")
 	var line struct{ Page string }
-	p := startUp(t, &line, "page", "api", "--listen", "127.0.0.1:0", "--host", "fleet.example", "--nats", s.url())
+	p := startUp(t, &line, "page", "api", "--listen", "127.0.0.1:0", "--host", "fleet.example", "--inbox-prefix", "_INBOX.page", "--nats", s.url())
 	get := func(path, host string) *http.Response {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, line.Page+path, nil)

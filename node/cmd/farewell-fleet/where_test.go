@@ -27,9 +27,9 @@ import (
 // accounts are those of docs/fleet.md.
 const accounts = "../../../fsm/remote/testdata/accounts.conf"
 
-func withAccounts(t testing.TB) func(*server.Options) {
+func withAccounts(t testing.TB, file string) func(*server.Options) {
 	return func(o *server.Options) {
-		config, err := server.ProcessConfigFile(accounts)
+		config, err := server.ProcessConfigFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestTLS(t *testing.T) {
 
 // Who may not see the fleet is told so, at once.
 func TestPermissions(t *testing.T) {
-	s := startNATS(t, withAccounts(t))
+	s := startNATS(t, withAccounts(t, accounts))
 	setup := s.connect(nats.UserInfo("setup", "setup"), nats.CustomInboxPrefix("_INBOX.setup"))
 	if err := remote.Setup(t.Context(), setup, remote.Registry{}); err != nil {
 		t.Fatal(err)
