@@ -35,7 +35,7 @@ var floors = map[string][]string{
 	"node":              {"fsm", "fsm/systemd", "streams", "streams/identity", "neighborhood", "ui", "ui/client"},
 	"node/cmd/farewell": {"fsm", "streams", "streams/identity", "neighborhood", "neighborhood/sim", "ui", "ui/client", "node"},
 	// A module of its own, too. Of node it has node/internal/cli, what command lines share.
-	"node/cmd/farewell-fleet": {"fsm", "fsm/remote", "fsm/remote/fleet", "node"},
+	"node/cmd/farewell-fleet": {"fsm", "fsm/fsmhttp", "fsm/remote", "fsm/remote/fleet", "ui", "node"},
 }
 
 // examples are programs of users: they import what they like.
