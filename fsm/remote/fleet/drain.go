@@ -40,8 +40,8 @@ func (o *Options) validate() error {
 }
 
 // Drain is one rolling leave that holds the lease of its group: from [Begin] or
-// [Resume], until [Drain.Run] or [Drain.Abandon] gives it back. Its methods are safe for concurrent
-// use.
+// [Resume], until [Drain.Run] or [Drain.Abandon] gives it back. Its methods are safe
+// for concurrent use.
 type Drain struct {
 	nc      *nats.Conn
 	journal *journal
@@ -107,9 +107,10 @@ func preview(ctx context.Context, nc *nats.Conn, plan Plan) (*Report, error) {
 
 // Begin takes the lease of a group and writes down who is to leave: all that are in the
 // registry now. Nobody is asked before [Drain.Run]. It fails with a [*HeldError] if
-// somebody else drains the group. It takes the place of a drain that was not finished
-// and that nobody runs, and logs that. It blocks until the bucket has answered, and ends early
-// with ctx; nothing is held after an error. Whoever has a Drain calls Run or Abandon.
+// somebody else drains the group, and with [remote.ErrAway] if NATS is away. It takes
+// the place of a drain that was not finished and that nobody runs, and logs that. It
+// blocks until the bucket has answered, for a second per exchange, and ends early with
+// ctx; nothing is held after an error. Whoever has a Drain calls Run or Abandon.
 func Begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Drain, error) {
 	d, err := begin(ctx, nc, plan, options)
 	if err != nil {

@@ -583,3 +583,50 @@ func TestInterruptedBefore(t *testing.T) {
 	}
 	listed(t, nc, 2)
 }
+
+// How the drains of all groups stand, also that of an operator who has died.
+func TestList(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	begun, release := make(chan struct{}, 3), make(chan struct{}, 3)
+	members(t, nc, 3, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	if _, err := Current(t.Context(), nc, "api"); !errors.Is(err, ErrNothing) {
+		t.Errorf("there has been none: %v", err)
+	}
+	if r := ran(t, must(Begin(t.Context(), nc, Plan{Group: "store"}, Options{}.quiet()))(t)); r.ExitCode() != 0 {
+		t.Errorf("got\n%s", r)
+	}
+	d := begin1(t, nc, Plan{}, Options{Lease: 4 * time.Second})
+	go func() {
+		<-begun
+		release <- struct{}{}
+		<-begun // one has left, and that is written down
+		d.lease.lose(errors.New("it is dead"))
+		d.Abandon()
+	}()
+	ran(t, d)
+	stands := func() (api, store Standing) {
+		all := must(List(t.Context(), nc))(t)
+		if len(all) != 2 || all[0].Group != "api" || all[1].Group != "store" {
+			t.Fatalf("there are %+v", all)
+		}
+		return all[0], all[1]
+	}
+	api, store := stands()
+	if !api.Held || api.Holder != "ana" || api.ID != d.Report().ID || api.Done != 1 || api.Total != 3 || api.Unfinished() || api.Since.IsZero() || api.Began.IsZero() {
+		t.Errorf("the lease lives: %+v", api)
+	}
+	if !store.Finished || store.Held || store.Unfinished() {
+		t.Errorf("it is finished: %+v", store)
+	}
+	natstest.Eventually(t, func() error {
+		if api, _ = stands(); api.Held {
+			return errors.New("it is held")
+		}
+		return nil
+	})
+	if !api.Unfinished() || api.Done != 1 || api.Failed != 0 || api.Holder != "" {
+		t.Errorf("nobody runs it: %+v", api)
+	}
+	close(release)
+}

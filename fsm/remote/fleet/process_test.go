@@ -40,7 +40,7 @@ const childAlarm = 4 * time.Second
 
 func operate(nc *nats.Conn) error {
 	plan := Plan{Group: "api", AtOnce: Count(2), Command: fsm.Command{Reason: "deploy 42"}}
-	d, err := Begin(context.Background(), nc, plan, Options{Operator: "the child", Lease: 3 * time.Second})
+	d, err := Begin(context.Background(), nc, plan, Options{Operator: "the child", Lease: 5 * time.Second})
 	if err != nil {
 		return err
 	}
