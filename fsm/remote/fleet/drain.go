@@ -109,8 +109,8 @@ func preview(ctx context.Context, nc *nats.Conn, plan Plan) (*Report, error) {
 // registry now. Nobody is asked before [Drain.Run]. It fails with a [*HeldError] if
 // somebody else drains the group, and with [remote.ErrAway] if NATS is away. It takes
 // the place of a drain that was not finished and that nobody runs, and logs that. It
-// blocks until the bucket has answered, for a second per exchange, and ends early with
-// ctx; nothing is held after an error. Whoever has a Drain calls Run or Abandon.
+// blocks until the bucket has answered, a few seconds at most per exchange, and ends
+// early with ctx; nothing is held after an error. Whoever has a Drain calls Run or Abandon.
 func Begin(ctx context.Context, nc *nats.Conn, plan Plan, options Options) (*Drain, error) {
 	d, err := begin(ctx, nc, plan, options)
 	if err != nil {
@@ -277,7 +277,7 @@ func newDrain(ctx context.Context, nc *nats.Conn, j *journal, r record, options 
 	d.abandon = sync.OnceFunc(func() { close(d.leaving) })
 	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	d.lease = &lease{
-		store: leaseKeeper{j}, group: r.Plan.Group, ttl: options.Lease, logger: d.logger,
+		store: newLeaseKeeper(j, options.Lease), group: r.Plan.Group, ttl: options.Lease, logger: d.logger,
 		entry: tenure{Token: nuid.Next(), Drain: r.ID, Operator: options.Operator, Since: d.begun},
 		fence: d.fence,
 		say:   func() { d.inbox.post(message{kind: aboutLease}) },
@@ -333,17 +333,21 @@ func (d *Drain) watch() {
 				d.inbox.post(message{kind: aboutRegistry, news: news})
 			}
 		}
-		_ = pause(d.ctx, patience)
+		_ = pause(d.ctx, time.Second)
 	}
 }
 
-// listed returns who is in the registry, and notes it.
+// listed returns who is in the registry, and notes it. The watch begins again by itself.
 func (d *Drain) listed(ctx context.Context) (instances []remote.Instance, err error) {
+	late := time.NewTimer(2 * patience)
+	defer late.Stop()
 	for {
 		select {
 		case <-d.inbox.filled:
+		case <-late.C:
+			return nil, cmp.Or(err, remote.ErrAway)
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, errors.Join(context.Cause(ctx), err)
 		}
 		messages := d.inbox.take()
 		for i, m := range messages {
@@ -351,7 +355,10 @@ func (d *Drain) listed(ctx context.Context) (instances []remote.Instance, err er
 			case m.kind == blind && errors.Is(m.err, jetstream.ErrBucketNotFound):
 				return nil, nil // no registry is an empty one
 			case m.kind == blind:
-				return nil, m.err
+				err = m.err
+			case m.kind == relisting:
+				instances = nil
+				clear(d.present)
 			case m.kind == aboutRegistry && m.news.Kind == remote.Joined:
 				instances = append(instances, m.news.Instance)
 				d.present[m.news.Instance.Name] = m.news.Instance.Incarnation
@@ -453,7 +460,7 @@ func (d *Drain) giveUp(err error) {
 	d.end()
 }
 
-// giveBack gives the lease back, in a second or two.
+// giveBack gives the lease back, in two seconds or so.
 func (d *Drain) giveBack() {
 	d.endKeep()
 	d.kept.Wait()

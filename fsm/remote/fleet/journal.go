@@ -26,8 +26,9 @@ const (
 
 	// markerTTL is how long the bucket remembers that a lease has expired.
 	markerTTL = time.Minute
-	// patience is what one exchange with the bucket may take.
-	patience = time.Second
+	// patience is what one exchange with the bucket may take; it is long, since what it
+	// is for cannot go on without, and a busy server answers late.
+	patience = 5 * time.Second
 )
 
 var (
@@ -48,7 +49,7 @@ func Setup(ctx context.Context, nc *nats.Conn, registry remote.Registry) error {
 	if err != nil {
 		return fmt.Errorf("fleet: setup: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if _, err := js.CreateOrUpdateKeyValue(ctx, bucketConfig(registry.Replicas)); err != nil {
 		return fmt.Errorf("fleet: setup: bucket %s: %w", Bucket, err)
@@ -89,7 +90,7 @@ func openJournal(ctx context.Context, nc *nats.Conn, group string, create bool) 
 	if !nc.IsConnected() {
 		return nil, remote.ErrAway
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) && create {
@@ -247,7 +248,7 @@ func (j *journal) outcomes(ctx context.Context, r record) (map[int]outcome, erro
 	return done, err
 }
 
-// each reads all keys that match. It takes a second per silence of the server at most.
+// each reads all keys that match. It ends when the server says nothing for as long as patience.
 func (j *journal) each(ctx context.Context, pattern string, read func(key string, data []byte)) error {
 	watcher, err := j.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
 	if err != nil {
@@ -260,7 +261,7 @@ func (j *journal) each(ctx context.Context, pattern string, read func(key string
 			}
 		}()
 	}()
-	silence := time.NewTimer(5 * patience)
+	silence := time.NewTimer(patience)
 	defer silence.Stop()
 	for {
 		select {
@@ -272,7 +273,7 @@ func (j *journal) each(ctx context.Context, pattern string, read func(key string
 				return nil
 			}
 			read(entry.Key(), entry.Value())
-			silence.Reset(5 * patience)
+			silence.Reset(patience)
 		case <-silence.C:
 			return fmt.Errorf("%w: the bucket %s is silent", remote.ErrAway, Bucket)
 		case <-ctx.Done():
@@ -281,18 +282,30 @@ func (j *journal) each(ctx context.Context, pattern string, read func(key string
 	}
 }
 
-// leaseKeeper is the lease in the bucket.
-type leaseKeeper struct{ *journal }
+// leaseKeeper is the lease in the bucket. An exchange takes a fraction of the lease at
+// most, so that a lost message does not cost it.
+type leaseKeeper struct {
+	*journal
+	patience time.Duration
+}
+
+func newLeaseKeeper(j *journal, ttl time.Duration) leaseKeeper {
+	return leaseKeeper{j, min(max(ttl/5, 500*time.Millisecond), patience)}
+}
 
 func (k leaseKeeper) create(ctx context.Context, t tenure, ttl time.Duration) (uint64, error) {
-	return k.write(ctx, leaseKey(k.group), t, 0, ttl)
+	return k.update(ctx, t, 0, ttl)
 }
 
 func (k leaseKeeper) update(ctx context.Context, t tenure, revision uint64, ttl time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
 	return k.write(ctx, leaseKey(k.group), t, revision, ttl)
 }
 
 func (k leaseKeeper) get(ctx context.Context) (tenure, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
 	data, revision, err := k.read(ctx, leaseKey(k.group))
 	if err != nil {
 		return tenure{}, 0, err
@@ -302,12 +315,14 @@ func (k leaseKeeper) get(ctx context.Context) (tenure, uint64, error) {
 }
 
 func (k leaseKeeper) remove(ctx context.Context, revision uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
 	return k.journal.remove(ctx, leaseKey(k.group), revision)
 }
 
 // gone reports whether the bucket is not there any more.
 func (k leaseKeeper) gone(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
 	_, err := k.js.KeyValue(ctx, Bucket)
 	return errors.Is(err, jetstream.ErrBucketNotFound)

@@ -13,6 +13,9 @@ import (
 // be drained by others after an operator has died. It is renewed three times as often.
 const DefaultLease = 15 * time.Second
 
+// releaseTime is how long giving the lease back may take: it expires by itself too.
+const releaseTime = 2 * time.Second
+
 // HeldError says who drains a group. It wraps [ErrHeld].
 type HeldError struct{ Standing }
 
@@ -263,6 +266,8 @@ func (l *lease) release(ctx context.Context) error {
 	if l.err() != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTime)
+	defer cancel()
 	err := l.store.remove(ctx, l.revision)
 	if errors.Is(err, errConflict) {
 		holder, at, held := l.store.get(ctx)

@@ -44,13 +44,16 @@ func (b *bucket) expire() {
 	}
 }
 
-// write is one write as it fares on its way. The one who writes waits a second.
+// exchange is how long who writes waits.
+const exchange = DefaultLease / 5
+
+// write is one write as it fares on its way.
 func (b *bucket) write(apply func() error) error {
 	b.mu.Lock()
 	fault := b.fault
 	b.mu.Unlock()
 	if fault == late {
-		time.Sleep(patience - time.Millisecond)
+		time.Sleep(exchange - time.Millisecond)
 	}
 	var err error
 	if fault != cut {
@@ -60,7 +63,7 @@ func (b *bucket) write(apply func() error) error {
 		b.mu.Unlock()
 	}
 	if fault != none && fault != late {
-		time.Sleep(patience)
+		time.Sleep(exchange)
 		return errCut
 	}
 	return err
@@ -171,7 +174,7 @@ func TestLeaseIsCutOff(t *testing.T) {
 		b.mu.Lock()
 		left := time.Until(b.expires)
 		b.mu.Unlock()
-		if left < l.margin() || left > l.margin()+time.Second {
+		if left < l.margin() || left > l.margin()+exchange {
 			t.Errorf("it is relied upon until %v before it expires", left)
 		}
 		time.Sleep(DefaultLease)

@@ -98,7 +98,7 @@ func (d *Drain) Run(ctx context.Context) (*Report, error) {
 }
 
 // Abandon ends the drain without waiting for those that were asked: they go on by
-// themselves. Run returns in a second or two, when the lease is given back; if nobody
+// themselves. Run returns in two seconds or so, when the lease is given back; if nobody
 // has called it, Abandon does that. It can be called again, and does nothing after the
 // end. The drain can be taken up again.
 func (d *Drain) Abandon() {
@@ -416,7 +416,7 @@ func (d *Drain) writeOutcome(who int, l Line) {
 		if err == nil || errors.Is(err, errConflict) { // an earlier attempt, or an earlier run, was there
 			break
 		}
-		if d.nc.IsClosed() || pause(d.ctx, patience/4) != nil {
+		if d.nc.IsClosed() || pause(d.ctx, time.Second/4) != nil {
 			break
 		}
 	}
