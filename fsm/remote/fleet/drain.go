@@ -156,28 +156,48 @@ func (d *Drain) writeDown(ctx context.Context) error {
 	d.record.Plan.Order.sort(instances)
 	d.record.counts = counts{Total: len(instances)}
 	d.setMembers(instances, nil)
-	before, revision, err := d.journal.record(ctx)
-	switch {
-	case errors.Is(err, ErrInvalid):
-		d.logger.Warn("fleet: what stands as the latest drain cannot be read, and is replaced", "group", d.record.Plan.Group, "error", err)
-		if _, revision, err = d.journal.read(ctx, recordKey(d.journal.group)); err != nil {
-			return err
-		}
-	case err != nil && !errors.Is(err, errNone):
-		return err
-	case err == nil && !before.Finished:
-		d.record.Replaced = before.ID
-		d.logger.Warn("fleet: an unfinished drain is replaced", "group", before.Plan.Group, "drain", before.ID,
-			"operator", before.Operator, "began", before.Began, "resumed", before.Resumed)
-	}
-	d.revision = revision
 	if d.record.Parts, err = d.journal.writePlan(ctx, d.record.ID, instances); err != nil {
 		return err
 	}
-	if !d.lease.holds() {
-		return fmt.Errorf("%w: it took too long to write the plan down", ErrHeld)
+	return d.claim(ctx, d.replace)
+}
+
+// replace reads what the record will take the place of.
+func (d *Drain) replace(ctx context.Context) error {
+	before, revision, err := d.journal.record(ctx)
+	switch {
+	case errors.Is(err, ErrInvalid):
+		d.logger.Warn("fleet: what stands as the latest drain cannot be read, and is replaced", "error", err)
+		_, revision, err = d.journal.read(ctx, recordKey(d.journal.group))
+	case errors.Is(err, errNone):
+		err = nil
+	case err == nil && !before.Finished:
+		d.record.Replaced = before.ID
+		d.logger.Warn("fleet: an unfinished drain is replaced", "replaced", before.ID,
+			"operator", before.Operator, "began", before.Began, "resumed", before.Resumed)
 	}
-	return d.writeRecord(ctx)
+	d.revision = revision
+	return err
+}
+
+// claim writes the record over the one that read has read, and reads again if that was
+// from a server that lags behind.
+func (d *Drain) claim(ctx context.Context, read func(context.Context) error) (err error) {
+	for wait := 50 * time.Millisecond; wait < time.Second; wait *= 2 {
+		if err := read(ctx); err != nil {
+			return err
+		}
+		if !d.lease.holds() {
+			return fmt.Errorf("%w: it took longer than the lease to begin", ErrHeld)
+		}
+		if err = d.writeRecord(ctx); !errors.Is(err, errConflict) {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Resume takes the latest drain of a group up again, if it was not finished: because
@@ -241,13 +261,19 @@ func unfinished(ctx context.Context, j *journal) (record, uint64, error) {
 
 // takeUp reads what was written down, now that nobody else can write.
 func (d *Drain) takeUp(ctx context.Context, options Options) (err error) {
-	d.record, d.revision, err = unfinished(ctx, d.journal)
+	was := d.record.ID
+	err = d.claim(ctx, func(ctx context.Context) (err error) {
+		if d.record, d.revision, err = unfinished(ctx, d.journal); err != nil {
+			return err
+		}
+		if d.record.ID != was {
+			return fmt.Errorf("%w: another drain has begun meanwhile, %s", ErrHeld, d.record.ID)
+		}
+		d.record.Resumed++
+		d.record.Operator, d.record.Stopped = options.Operator, ""
+		return nil
+	})
 	if err != nil {
-		return err
-	}
-	d.record.Resumed++
-	d.record.Operator, d.record.Stopped = options.Operator, ""
-	if err := d.writeRecord(ctx); err != nil {
 		return err
 	}
 	instances, err := d.journal.plan(ctx, d.record)

@@ -630,3 +630,31 @@ func TestList(t *testing.T) {
 	}
 	close(release)
 }
+
+// Garbage in the bucket is refused where it would be taken up, replaced where it would
+// not, and a lease that cannot be read is somebody's all the same.
+func TestGarbageInTheBucket(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	members(t, nc, 2, nil)
+	j := must(openJournal(t.Context(), nc, "api", true))(t)
+	must(j.kv.PutString(t.Context(), recordKey("api"), `{"id":"../x"}`))(t)
+	if _, err := Resume(t.Context(), nc, "api", Options{}.quiet()); !errors.Is(err, ErrInvalid) {
+		t.Errorf("taking up garbage: %v", err)
+	}
+	if all := must(List(t.Context(), nc))(t); len(all) > 0 {
+		t.Errorf("there are %+v", all)
+	}
+	d := begin1(t, nc, Plan{}, Options{})
+	must(j.kv.PutString(t.Context(), doneKey("api", d.Report().ID, 0), `{"state":"skipped"}`))(t)
+	must(j.kv.PutString(t.Context(), doneKey("api", d.Report().ID, 7), `{"state":"left"}`))(t)
+	must(j.kv.PutString(t.Context(), doneKey("api", d.Report().ID, 1), `[[[`))(t)
+	d.Abandon()
+	if r := ran(t, must(Resume(t.Context(), nc, "api", Options{}.quiet()))(t)); states(r) != "1 left, 0 left" {
+		t.Errorf("got\n%s", r)
+	}
+	must(j.kv.PutString(t.Context(), leaseKey("api"), `?`))(t)
+	if _, err := Begin(t.Context(), nc, Plan{Group: "api"}, Options{}.quiet()); !errors.Is(err, ErrHeld) {
+		t.Errorf("it is held by nobody knows whom: %v", err)
+	}
+}
