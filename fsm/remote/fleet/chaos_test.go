@@ -66,7 +66,12 @@ func TestWhateverHappensToTheOperators(t *testing.T) {
 					t.Errorf("%s obeyed %d times", p.member.Instance(), len(c))
 				}
 			}
-			free(t, nc)
+			natstest.Eventually(t, func() error { // the server may be on its way back
+				if st, err := Current(t.Context(), nc, "api"); err != nil || st.Held || !st.Finished {
+					return fmt.Errorf("it stands so: %+v, %w", st, err)
+				}
+				return nil
+			})
 		})
 	}
 }

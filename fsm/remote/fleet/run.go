@@ -460,9 +460,22 @@ func (d *Drain) finish() {
 	d.mu.Unlock()
 	d.record.Finished = d.record.Stopped == ""
 	d.record.Done, d.record.Failed = int(d.done.Load()), int(d.failed.Load())
-	if err := d.writeRecord(context.WithoutCancel(d.ctx)); err != nil {
+	err := d.writeEnd()
+	for range 2 { // what was on its way to a server that was killed is lost
+		if err == nil || errors.Is(err, errConflict) {
+			break
+		}
+		err = d.writeEnd()
+	}
+	if err != nil {
 		d.logger.Warn("fleet: the end of the drain was not written down", "error", err)
 	}
+}
+
+func (d *Drain) writeEnd() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 2*time.Second)
+	defer cancel()
+	return d.writeRecord(ctx)
 }
 
 // conclude makes the report final.
