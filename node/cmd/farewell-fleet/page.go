@@ -127,7 +127,9 @@ func denied(logger *slog.Logger) nats.ErrHandler {
 	var once sync.Once
 	return func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		logger.Debug("nats", "error", err)
-		once.Do(func() { logger.Warn("NATS does not permit all that the page shows; docs/fleet.md says what it takes", "error", err) })
+		once.Do(func() {
+			logger.Warn("NATS does not permit all that the page shows; docs/fleet.md says what it takes", "error", err)
+		})
 	}
 }
 
