@@ -17,11 +17,13 @@ import (
 )
 
 const (
-	// resend is how often a command that was taken is sent again until there is a
-	// report: then it asks how things stand. Before, it is sent more often: first
-	// after resendFirst, then after twice as long, and so on.
-	resend      = 500 * time.Millisecond
+	// A command is sent again after resendFirst, then after twice as long, and so on to
+	// resend. Once it was taken that asks how things stand: after resend, then after
+	// twice as long, and so on to resendTaken, since the report comes by itself, and a
+	// fleet that is asked all the time has no time to leave.
 	resendFirst = 20 * time.Millisecond
+	resend      = 500 * time.Millisecond
+	resendTaken = 2 * time.Second
 	// absence is for how long nobody may answer, and nothing be known of the process,
 	// until it is given up: more than nats.go waits before it reconnects.
 	absence = 3 * time.Second
@@ -247,9 +249,7 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 				return nil, f.unreachable()
 			}
 			f.send()
-			if pause = min(2*pause, resend); f.accepted {
-				pause = resend
-			}
+			pause = f.pauseAfter(pause)
 			tick.Reset(pause)
 		case <-f.insist:
 			f.insist, f.insisting = nil, true
@@ -269,6 +269,17 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 			return f.heard.Load(), err
 		}
 	}
+}
+
+// pauseAfter returns how long to wait until the next sending.
+func (f *follower) pauseAfter(pause time.Duration) time.Duration {
+	switch {
+	case !f.accepted:
+		return min(2*pause, resend)
+	case !f.silent.IsZero(), !f.due.IsZero() && time.Now().After(f.due): // it may have died: look closely
+		return resend
+	}
+	return min(max(2*pause, resend), resendTaken)
 }
 
 func (f *follower) subscribe(subject string) error {
