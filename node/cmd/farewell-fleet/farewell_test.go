@@ -48,7 +48,7 @@ func TestUnderFarewell(t *testing.T) {
 		"fleet status --help":        "farewell fleet status GROUP",
 		"__complete fleet s":         "serve\tRun a NATS server",
 		"__complete fleet status ":   "edge/edge-1\n",
-		"__completeNoDesc fleet s":   "serve\nstatus\n:4\n",
+		"__completeNoDesc fleet s":   "serve\nshutdown\nstatus\n:4\n",
 		"__complete fleet ls --json": "--json\tprint everything",
 	} {
 		if out := run(cli.ExitOK, line); !strings.Contains(out, want) {
