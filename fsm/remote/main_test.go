@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(childEnv); config != "" {
 		child(config)
 	}
+	if config := os.Getenv(graphEnv); config != "" {
+		graphChild(config)
+	}
 	goleak.VerifyTestMain(m)
 }
 
