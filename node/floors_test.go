@@ -32,10 +32,11 @@ var floors = map[string][]string{
 	"neighborhood/sim":  {"fsm", "streams/identity", "neighborhood"},
 	"ui":                {"fsm"},
 	"ui/client":         {"fsm", "ui"},
+	"ui/browsertest":    {},
 	"node":              {"fsm", "fsm/systemd", "streams", "streams/identity", "neighborhood", "ui", "ui/client"},
-	"node/cmd/farewell": {"fsm", "streams", "streams/identity", "neighborhood", "neighborhood/sim", "ui", "ui/client", "node"},
+	"node/cmd/farewell": {"fsm", "streams", "streams/identity", "neighborhood", "neighborhood/sim", "ui", "ui/browsertest", "ui/client", "node"},
 	// A module of its own, too. Of node it has node/internal/cli, what command lines share.
-	"node/cmd/farewell-fleet": {"fsm", "fsm/fsmhttp", "fsm/remote", "fsm/remote/fleet", "ui", "node"},
+	"node/cmd/farewell-fleet": {"fsm", "fsm/fsmhttp", "fsm/remote", "fsm/remote/fleet", "ui", "ui/browsertest", "node"},
 }
 
 // examples are programs of users: they import what they like.

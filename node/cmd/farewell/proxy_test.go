@@ -28,6 +28,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/farewell-node/farewell/node/internal/cli"
+	"github.com/farewell-node/farewell/ui/browsertest"
 )
 
 // proxy is a real nginx, before a node.
@@ -330,13 +331,13 @@ func pageBehindProxy(t *testing.T, p *proxy, path string) {
 			t.Error(answer)
 		}
 	}
-	chromium := needTool(t, "chromium", "the page behind a proxy")
-	b := openTab(t, chromium, chromedp.Flag("host-resolver-rules", "MAP ui.example 127.0.0.1"), chromedp.Flag("ignore-certificate-errors", true))
-	b.navigate("https://op:secret@ui.example:" + p.port + "/no-upgrade/")
-	b.until(`document.querySelector("#notice").textContent.includes("no WebSocket")`)
-	b.navigate("https://op:secret@ui.example:" + p.port + path)
-	b.until(`document.querySelector("#state").textContent === "Running"`)
-	b.do(chromedp.Click(chromedp.CSS("#ask")), chromedp.SendKeys(chromedp.CSS("#reason"), "from afar"), chromedp.KeyEvent("\r"))
-	b.until(`document.querySelector("#summary").textContent.includes("from afar")`)
-	b.until(`document.querySelector("#notice").textContent.includes("Exit code 0")`)
+	needTool(t, "chromium", "the page behind a proxy")
+	b := browsertest.Open(t, chromedp.Flag("host-resolver-rules", "MAP ui.example 127.0.0.1"), chromedp.Flag("ignore-certificate-errors", true))
+	b.Do(chromedp.Navigate("https://op:secret@ui.example:" + p.port + "/no-upgrade/"))
+	b.Until(`document.querySelector("#notice").textContent.includes("no WebSocket")`)
+	b.Do(chromedp.Navigate("https://op:secret@ui.example:" + p.port + path))
+	b.Until(`document.querySelector("#state").textContent === "Running"`)
+	b.Do(chromedp.Click(chromedp.CSS("#ask")), chromedp.SendKeys(chromedp.CSS("#reason"), "from afar"), chromedp.KeyEvent("\r"))
+	b.Until(`document.querySelector("#summary").textContent.includes("from afar")`)
+	b.Until(`document.querySelector("#notice").textContent.includes("Exit code 0")`)
 }

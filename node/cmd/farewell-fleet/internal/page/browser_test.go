@@ -7,172 +7,31 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/nats-io/nats.go"
 
 	"github.com/farewell-node/farewell/fsm"
 	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/ui/browsertest"
 )
 
-// browser is a real Chromium, with one tab.
-type browser struct {
-	t        *testing.T
-	ctx      context.Context
-	started  bool
-	problems chan string // what the console says
-}
-
-// browserTime is how long anything may take in the browser, on a loaded machine.
-const browserTime = time.Minute
-
-// openBrowser starts Chromium. Without one the test is skipped, but not in CI.
+// openBrowser starts Chromium, for which a name of strangers is this machine's.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.ExecPath(findBrowser(t)),
-		chromedp.WSURLReadTimeout(2*time.Minute), chromedp.Flag("host-resolver-rules", "MAP evil.example 127.0.0.1"))
-	ctx, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(ctx)
-	b := &browser{t: t, ctx: ctx, problems: make(chan string, 100)}
-	var listening sync.WaitGroup
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // waits until the process is gone
-			t.Log("closing the browser:", err)
-		}
-		cancel()
-		cancelAllocator()
-		listening.Wait()
-	})
-	b.do()
-	console := chromedp.Console(ctx)
-	listening.Go(func() {
-		for message, err := range console {
-			if err != nil {
-				return
-			}
-			b.problems <- message.Text
-		}
-	})
-	return b
+	return &browser{browsertest.Open(t, chromedp.Flag("host-resolver-rules", "MAP evil.example 127.0.0.1"))}
 }
 
-func findBrowser(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	const missing = "no Chromium here: the page was NOT tested in a browser (apt-get install chromium)"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
+type browser struct{ *browsertest.Browser }
 
-func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, browserTime)
-	defer cancel()
-	if b.started {
-		b.must(chromedp.Do(ctx, actions...))
-		return
-	}
-	b.started = true
-	b.must(chromedp.Do(b.ctx, actions...)) // the browser would live no longer than its first context
-}
-
-func (b *browser) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// evaluate returns what an expression, or the promise that it is, comes to in the page.
-func evaluate[T any](b *browser, expression string) T {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, browserTime)
-	defer cancel()
-	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-	b.must(err)
-	return value
-}
-
-// until waits until an expression holds in the page. It looks again and again,
-// because what it looks at may be replaced, with all that waits in it, by a
-// navigation that is not quite over.
-func (b *browser) until(expression string) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, browserTime)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
-		if holds {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			b.t.Fatalf("%s: %v; the page shows:\n%s", expression, err, evaluate[string](b, "document.body.innerText"))
-		}
-	}
-}
-
-// shoot keeps a picture of the screen in the folder that the environment names, if it does.
+// shoot takes a picture of the screen, when what has come into view is painted.
 func (b *browser) shoot(name string) {
-	b.t.Helper()
-	folder := os.Getenv("SCREENSHOTS")
-	if folder == "" {
-		return
-	}
-	evaluate[bool](b, `new Promise((resolve) => setTimeout(() => requestAnimationFrame(() => resolve(true)), 300))`) // what has come into view is painted
-	image, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
-	b.must(err)
-	if err := os.WriteFile(filepath.Join(folder, name+".png"), image, 0o644); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *browser) noProblems() {
-	b.t.Helper()
-	select {
-	case problem := <-b.problems:
-		b.t.Error("the console says:", problem)
-	default:
-	}
-}
-
-// onDesktop and onPhone change what the page is looked at with.
-func (b *browser) onDesktop(scheme string) {
-	b.t.Helper()
-	b.do(chromedp.EmulateViewport(1280, 900))
-	b.prefer(scheme)
-}
-
-func (b *browser) onPhone(scheme string) {
-	b.t.Helper()
-	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateScale(2), chromedp.EmulatePortrait, chromedp.EmulateMobile))
-	b.prefer(scheme)
-}
-
-func (b *browser) prefer(scheme string) {
-	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
-	b.must(err)
+	browsertest.Evaluate[bool](b.Browser, `new Promise((resolve) => setTimeout(() => requestAnimationFrame(() => resolve(true)), 300))`)
+	b.Shoot(name, chromedp.CaptureScreenshot())
 }
 
 // rolling asks the instances to leave, so many at once, in their order.
@@ -230,43 +89,42 @@ func TestBrowserShowsARollingLeave(t *testing.T) {
 	list := instances(t, operator, "api", 24)
 	drains := drainsOf("api", len(list), "3")
 	page := serve(t, nats.connect(), Config{Drains: drains.list})
-	b.onDesktop("light")
-	b.do(chromedp.Navigate(page.URL))
-	b.until(`document.querySelector("#state").textContent === "live"`)
-	b.until(`document.querySelectorAll(".group").length === 3`)
-	b.until(`document.querySelectorAll(".group tbody tr").length === 31`)
-	b.until(`document.querySelector("#now").textContent === "Nobody is leaving: 31 instances there."`)
+	b.OnDesktop("light")
+	b.Do(chromedp.Navigate(page.URL))
+	b.Until(`document.querySelector("#state").textContent === "live"`)
+	b.Until(`document.querySelectorAll(".group").length === 3`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 31`)
+	b.Until(`document.querySelector("#now").textContent === "Nobody is leaving: 31 instances there."`)
 
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		rolling(t, operator, list, 3, 0, drains.done)
 	}()
-	b.until(`document.querySelector('tr[data-rank="0"]')?.textContent.match(/api-11.*hangs on queue \(\d+ s\), insisted upon/)`)
-	b.until(`document.querySelector("#now").textContent.match(/^1 hangs, .*1 has failed\.$/)`)
-	b.until(`document.querySelector("#trouble li").textContent.includes("api/api-11hangs on queue")`)
-	b.do(chromedp.EmulateViewport(1280, 1560))
+	b.Until(`document.querySelector('tr[data-rank="0"]')?.textContent.match(/api-11.*hangs on queue \(\d+ s\), insisted upon/)`)
+	b.Until(`document.querySelector("#now").textContent.match(/^1 hangs, .*1 has failed\.$/)`)
+	b.Until(`document.querySelector("#trouble li").textContent.includes("api/api-11hangs on queue")`)
+	b.Do(chromedp.EmulateViewport(1280, 1560))
 	b.shoot("fleet-page")
-	b.onPhone("dark")
-	b.until(`document.documentElement.scrollWidth <= innerWidth`)
+	b.OnPhone("dark")
+	b.Until(`document.documentElement.scrollWidth <= innerWidth`)
 	b.shoot("fleet-page-phone-dark")
-	b.onDesktop("light")
+	b.OnDesktop("light")
 	release()
 	<-over
-	b.until(`document.querySelector("#now").textContent === "2 have failed."`)
-	b.until(`document.querySelector('tr[data-rank="1"]').textContent.match(/^api-11queue acked when insisted upon; exit code 4 after/)`)
-	b.until(`document.title === "2 have failed. Farewell fleet"`)
-	b.do(chromedp.Click(chromedp.CSS("#trouble li button")))
-	b.until(`document.querySelector("#dialog").open && document.querySelector("#dialog .components")`)
-	b.noProblems()
+	b.Until(`document.querySelector("#now").textContent === "2 have failed."`)
+	b.Until(`document.querySelector('tr[data-rank="1"]').textContent.match(/^api-11queue acked when insisted upon; exit code 4 after/)`)
+	b.Until(`document.title === "2 have failed. Farewell fleet"`)
+	b.Do(chromedp.Click(chromedp.CSS("#trouble li button")))
+	b.Until(`document.querySelector("#dialog").open && document.querySelector("#dialog .components")`)
+	b.NoProblems()
 }
 
 // look opens a page.
 func (b *browser) look(page *served) {
-	b.t.Helper()
-	b.onDesktop("light")
-	b.do(chromedp.Navigate(page.URL))
-	b.until(`document.querySelector("#state").textContent === "live"`)
+	b.OnDesktop("light")
+	b.Do(chromedp.Navigate(page.URL))
+	b.Until(`document.querySelector("#state").textContent === "live"`)
 }
 
 // Who joins appears, and the acks of who leaves stand on the axis in their order.
@@ -276,28 +134,28 @@ func TestBrowserShowsAcksInOrder(t *testing.T) {
 	join(t, nats.connect(), "edge", "edge-1", fsm.Config{})
 	instances(t, nats.connect(), "edge", 1)
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
-	b.until(`document.querySelector("tr .joined") === null`) // it was there before
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	b.Until(`document.querySelector("tr .joined") === null`) // it was there before
 
 	p := join(t, nats.connect(), "store", "store-1", fsm.Config{Alarm: generous})
 	p.stops("disk", takes(300*time.Millisecond))
 	p.stops("cache", fails(200*time.Millisecond, "flush: disk is full"), fsm.Before("disk"))
 	p.stops("http", takes(300*time.Millisecond), fsm.Before("cache"))
-	b.until(`[...document.querySelectorAll(".group")].map((group) => group.innerText).join().includes("store-1")`)
-	b.until(`document.querySelectorAll("tr .joined").length === 1`)
+	b.Until(`[...document.querySelectorAll(".group")].map((group) => group.innerText).join().includes("store-1")`)
+	b.Until(`document.querySelectorAll("tr .joined").length === 1`)
 	p.Request(fsm.Command{By: "ana", Reason: "deploy 42"})
-	b.until(`document.querySelector('tr[data-rank="1"]')?.textContent.includes("store-1cache failed; exit code 4 after")`)
-	b.until(`document.querySelector("#trouble").textContent.includes("store/store-1cache failed")`)
-	b.until(`document.querySelectorAll('tr[data-rank="1"] .part').length === 4`)
+	b.Until(`document.querySelector('tr[data-rank="1"]')?.textContent.includes("store-1cache failed; exit code 4 after")`)
+	b.Until(`document.querySelector("#trouble").textContent.includes("store/store-1cache failed")`)
+	b.Until(`document.querySelectorAll('tr[data-rank="1"] .part').length === 4`)
 	// Where they are on the screen is when they were.
-	b.until(`(() => {
+	b.Until(`(() => {
 		const box = (id) => [...document.querySelectorAll('tr[data-rank="1"] .part')].find(({ title }) => title.startsWith(id + ":")).getBoundingClientRect();
 		const [http, cache, disk] = ["http", "cache", "disk"].map(box);
 		return http.left < cache.left && cache.left < disk.left && http.right <= cache.left + 3 && cache.right <= disk.left + 3 && http.width > 3;
 	})()`)
-	b.until(`document.querySelector('tr[data-rank="1"] .part.failed').title.startsWith("cache: failed after")`)
-	b.until(`document.querySelector('tr[data-rank="1"] .withdrew') && document.querySelector('tr[data-rank="1"] .end.failed')`)
-	b.noProblems()
+	b.Until(`document.querySelector('tr[data-rank="1"] .part.failed').title.startsWith("cache: failed after")`)
+	b.Until(`document.querySelector('tr[data-rank="1"] .withdrew') && document.querySelector('tr[data-rank="1"] .end.failed')`)
+	b.NoProblems()
 }
 
 // The keyboard is enough for the report of an instance, which says all that it does.
@@ -311,23 +169,23 @@ func TestBrowserShowsAReport(t *testing.T) {
 	p.stops("http", fails(0, "<img src=x onerror=alert(1)>"), fsm.Before("disk"))
 	instances(t, nats.connect(), "store", 1)
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
-	b.do(chromedp.Focus(chromedp.CSS("tr button.name")), chromedp.KeyEvent("\r"))
-	b.until(`document.querySelector("#dialog").open && document.querySelector("#dialog-report").textContent.startsWith("It runs.")`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	b.Do(chromedp.Focus(chromedp.CSS("tr button.name")), chromedp.KeyEvent("\r"))
+	b.Until(`document.querySelector("#dialog").open && document.querySelector("#dialog-report").textContent.startsWith("It runs.")`)
 	p.Request(fsm.Command{By: "ana", Reason: "deploy 42"})
-	b.until(`document.querySelector("#dialog-state").textContent.startsWith("disk hung, http failed; alarm; exit code 3 after ")`) // while it is open
-	b.until(`document.querySelector("#dialog tr.hung")?.textContent.includes("disk")`)
-	b.until(`document.querySelector("#dialog tr.failed").textContent.includes("<img src=x")`)
-	b.until(`document.querySelector("#dialog .stack[open]").textContent.includes("waitsFor")`)
-	b.until(`document.querySelector("#dialog-facts").textContent.includes("ana, because of deploy 42")`)
-	b.until(`document.querySelectorAll("img").length === 0`)
-	b.do(chromedp.KeyEvent("\x1b"))
-	b.until(`!document.querySelector("#dialog").open && document.activeElement.className === "name"`)
-	b.do(chromedp.Click(chromedp.CSS("tr .state")))
-	b.until(`document.querySelector("#dialog").open`)
-	b.do(chromedp.Click(chromedp.CSS("#close")))
-	b.until(`!document.querySelector("#dialog").open`)
-	b.noProblems()
+	b.Until(`document.querySelector("#dialog-state").textContent.startsWith("disk hung, http failed; alarm; exit code 3 after ")`) // while it is open
+	b.Until(`document.querySelector("#dialog tr.hung")?.textContent.includes("disk")`)
+	b.Until(`document.querySelector("#dialog tr.failed").textContent.includes("<img src=x")`)
+	b.Until(`document.querySelector("#dialog .stack[open]").textContent.includes("waitsFor")`)
+	b.Until(`document.querySelector("#dialog-facts").textContent.includes("ana, because of deploy 42")`)
+	b.Until(`document.querySelectorAll("img").length === 0`)
+	b.Do(chromedp.KeyEvent("\x1b"))
+	b.Until(`!document.querySelector("#dialog").open && document.activeElement.className === "name"`)
+	b.Do(chromedp.Click(chromedp.CSS("tr .state")))
+	b.Until(`document.querySelector("#dialog").open`)
+	b.Do(chromedp.Click(chromedp.CSS("#close")))
+	b.Until(`!document.querySelector("#dialog").open`)
+	b.NoProblems()
 }
 
 // What hangs on another host is named in the report of the one that waits for it.
@@ -345,15 +203,15 @@ func TestBrowserShowsWhatHangsElsewhere(t *testing.T) {
 	}
 	instances(t, nats.connect(), "", 2)
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 2`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 2`)
 	edge.Request(fsm.Command{By: "ana", Reason: "deploy 42"})
-	b.until(`document.querySelector("#now").textContent === "2 have failed."`)
-	b.until(`[...document.querySelectorAll("#trouble li")].map(({ textContent }) => textContent.split(";")[0]).sort().join() === "edge/edge-1store failed (there: disk hung),store/store-1disk hung"`)
-	b.do(chromedp.Click(chromedp.CSS("#trouble li:first-child button")))
-	b.until(`document.querySelector("#dialog .inner h3").textContent === "Inside store"`)
-	b.until(`document.querySelector("#dialog .inner tr.hung").textContent.startsWith("disk")`)
-	b.until(`document.querySelector("#dialog .inner .stack").textContent.includes("waitsFor")`)
-	b.noProblems()
+	b.Until(`document.querySelector("#now").textContent === "2 have failed."`)
+	b.Until(`[...document.querySelectorAll("#trouble li")].map(({ textContent }) => textContent.split(";")[0]).sort().join() === "edge/edge-1store failed (there: disk hung),store/store-1disk hung"`)
+	b.Do(chromedp.Click(chromedp.CSS("#trouble li:first-child button")))
+	b.Until(`document.querySelector("#dialog .inner h3").textContent === "Inside store"`)
+	b.Until(`document.querySelector("#dialog .inner tr.hung").textContent.startsWith("disk")`)
+	b.Until(`document.querySelector("#dialog .inner .stack").textContent.includes("waitsFor")`)
+	b.NoProblems()
 }
 
 // What others write can neither be HTML nor reorder what stands around it.
@@ -366,16 +224,16 @@ func TestBrowserIsolatesWhatOthersWrite(t *testing.T) {
 	instances(t, nats.connect(), "store", 1)
 	drain := Drain{Group: "store", Operator: evil, Total: 1, AtOnce: evil, Stopped: evil}
 	b.look(serve(t, nats.connect(), Config{Drains: func(context.Context) ([]Drain, error) { return []Drain{drain}, nil }}))
-	b.until(`document.querySelector(".drain").textContent.includes("forged")`)
+	b.Until(`document.querySelector(".drain").textContent.includes("forged")`)
 	p.Request(fsm.Command{By: evil, Reason: evil})
-	b.until(`document.querySelector('tr[data-rank="1"] .state bdi')?.textContent.includes("forged")`)
-	b.do(chromedp.Click(chromedp.CSS("#trouble button")))
-	b.until(`document.querySelector("#dialog tr.failed")?.textContent.includes("forged")`)
-	b.until(`document.querySelectorAll("b").length === 0`)
-	b.until(`!/[\u202A-\u202E\u2066-\u2069\x1b\x85]/.test(document.body.textContent + [...document.querySelectorAll("[title]")].map(({ title }) => title).join())`)
-	b.until(`[...document.querySelectorAll("bdi")].every((e) => getComputedStyle(e).unicodeBidi.startsWith("isolate"))`)
-	b.until(`document.querySelector("#dialog pre").textContent.includes("\\u202e0 edoc")`)
-	b.noProblems()
+	b.Until(`document.querySelector('tr[data-rank="1"] .state bdi')?.textContent.includes("forged")`)
+	b.Do(chromedp.Click(chromedp.CSS("#trouble button")))
+	b.Until(`document.querySelector("#dialog tr.failed")?.textContent.includes("forged")`)
+	b.Until(`document.querySelectorAll("b").length === 0`)
+	b.Until(`!/[\u202A-\u202E\u2066-\u2069\x1b\x85]/.test(document.body.textContent + [...document.querySelectorAll("[title]")].map(({ title }) => title).join())`)
+	b.Until(`[...document.querySelectorAll("bdi")].every((e) => getComputedStyle(e).unicodeBidi.startsWith("isolate"))`)
+	b.Until(`document.querySelector("#dialog pre").textContent.includes("\\u202e0 edoc")`)
+	b.NoProblems()
 }
 
 // In a rolling restart the names come back: who has not is away, and one sees how long.
@@ -397,7 +255,7 @@ func TestBrowserShowsARollingRestart(t *testing.T) {
 	}
 	instances(t, nats.connect(), "api", len(old))
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 6`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 6`)
 	for i, p := range old[:5] {
 		p.Request(fsm.Command{Reason: "deploy 42"})
 		p.ended()
@@ -405,15 +263,15 @@ func TestBrowserShowsARollingRestart(t *testing.T) {
 			start(i)
 		}
 	}
-	b.until(`document.querySelector("#now").textContent === "1 is away."`)
-	b.until(`document.querySelector("#trouble").textContent.match(/^api\/api-4left politely after .*, not back for \d+ s$/)`)
-	b.until(`document.querySelector(".counts").textContent === "1 away · 5 there · 4 back"`)
+	b.Until(`document.querySelector("#now").textContent === "1 is away."`)
+	b.Until(`document.querySelector("#trouble").textContent.match(/^api\/api-4left politely after .*, not back for \d+ s$/)`)
+	b.Until(`document.querySelector(".counts").textContent === "1 away · 5 there · 4 back"`)
 	// The one whose last run failed comes before those with whom all is well.
-	b.until(`document.querySelector('tr[data-rank="3"]').textContent.match(/^api-3running, back after .*; its last run: http failed; exit code 4 after/)`)
-	b.until(`[...document.querySelectorAll("tr[data-rank]")].map(({ dataset }) => dataset.rank).join("") === "345555"`)
+	b.Until(`document.querySelector('tr[data-rank="3"]').textContent.match(/^api-3running, back after .*; its last run: http failed; exit code 4 after/)`)
+	b.Until(`[...document.querySelectorAll("tr[data-rank]")].map(({ dataset }) => dataset.rank).join("") === "345555"`)
 	start(4)
-	b.until(`document.querySelector("#now").textContent === "Nobody is leaving: 6 instances there."`)
-	b.noProblems()
+	b.Until(`document.querySelector("#now").textContent === "Nobody is leaving: 6 instances there."`)
+	b.NoProblems()
 }
 
 // NATS is killed in the middle of a leave and comes back: the page says that it is stale
@@ -430,24 +288,24 @@ func TestBrowserSurvivesNATS(t *testing.T) {
 	operator := nats.connect()
 	list := instances(t, operator, "api", 3)
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 3`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 3`)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		rolling(t, operator, list[:1], 1, 0, nil)
 	}()
-	b.until(`document.querySelector("#now").textContent === "1 leaves."`)
+	b.Until(`document.querySelector("#now").textContent === "1 leaves."`)
 	nats.kill()
-	b.until(`document.querySelector("#state").textContent === "stale" && document.body.classList.contains("stale")`)
-	b.until(`document.querySelector("#notice").textContent.match(/^NATS cannot be reached\. What is shown is \d+ s old\.$/)`)
-	b.until(`document.querySelector("#axis .tick").textContent.endsWith(" ago")`)
+	b.Until(`document.querySelector("#state").textContent === "stale" && document.body.classList.contains("stale")`)
+	b.Until(`document.querySelector("#notice").textContent.match(/^NATS cannot be reached\. What is shown is \d+ s old\.$/)`)
+	b.Until(`document.querySelector("#axis .tick").textContent.endsWith(" ago")`)
 	close(ready)
 	nats.start()
-	b.until(`document.querySelector("#state").textContent === "live" && document.querySelector("#notice").hidden`)
+	b.Until(`document.querySelector("#state").textContent === "live" && document.querySelector("#notice").hidden`)
 	<-over
-	b.until(`document.querySelector('tr[data-rank="4"]')?.textContent.includes("left politely after")`)
-	b.until(`document.querySelector("#now").textContent === "Nobody is leaving: 2 instances there."`)
-	b.noProblems()
+	b.Until(`document.querySelector('tr[data-rank="4"]')?.textContent.includes("left politely after")`)
+	b.Until(`document.querySelector("#now").textContent === "Nobody is leaving: 2 instances there."`)
+	b.NoProblems()
 }
 
 // The page's server ends and another one comes: the page finds it by itself.
@@ -458,12 +316,12 @@ func TestBrowserFindsTheNextServer(t *testing.T) {
 	instances(t, nats.connect(), "api", 1)
 	first := serve(t, nats.connect(), Config{})
 	b.look(first)
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
-	b.do(chromedp.Click(chromedp.CSS(".fold"))) // which is remembered
-	b.until(`document.querySelector(".inside").hidden`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	b.Do(chromedp.Click(chromedp.CSS(".fold"))) // which is remembered
+	b.Until(`document.querySelector(".inside").hidden`)
 	first.end()
-	b.until(`document.querySelector("#state").textContent === "not connected"`)
-	b.until(`document.querySelector("#notice").textContent.includes("Trying again in ")`)
+	b.Until(`document.querySelector("#state").textContent === "not connected"`)
+	b.Until(`document.querySelector("#notice").textContent.includes("Trying again in ")`)
 	join(t, nats.connect(), "store", "store-1", fsm.Config{})
 	instances(t, nats.connect(), "store", 1)
 	listener, err := net.Listen("tcp", strings.TrimPrefix(first.URL, "http://"))
@@ -477,8 +335,8 @@ func TestBrowserFindsTheNextServer(t *testing.T) {
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: second}}
 	server.Start()
 	defer func() { (&served{second, server}).end() }()
-	b.until(`document.querySelector("#state").textContent === "live"`)
-	b.until(`document.querySelectorAll(".group").length === 2 && document.querySelector(".inside").hidden`)
+	b.Until(`document.querySelector("#state").textContent === "live"`)
+	b.Until(`document.querySelectorAll(".group").length === 2 && document.querySelector(".inside").hidden`)
 }
 
 // Two hundred instances of one group leave ten at a time: what one sees is a page or two,
@@ -507,30 +365,30 @@ func TestBrowserShowsTwoHundred(t *testing.T) {
 	list := instances(t, operator, "api", 200)
 	drains := drainsOf("api", 200, "10")
 	b.look(serve(t, nats.connect(), Config{Drains: drains.list}))
-	b.until(`document.querySelector("#now").textContent === "Nobody is leaving: 290 instances there."`)
-	b.until(`document.querySelectorAll(".group").length === 4 && document.querySelectorAll(".group tbody tr").length === 0`) // all folded
+	b.Until(`document.querySelector("#now").textContent === "Nobody is leaving: 290 instances there."`)
+	b.Until(`document.querySelectorAll(".group").length === 4 && document.querySelectorAll(".group tbody tr").length === 0`) // all folded
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		rolling(t, operator, list, 10, 0, drains.done)
 	}()
-	b.until(`document.querySelector("#trouble li")?.textContent.match(/^api\/api-121hangs on queue \(\d+ s\), insisted upon/)`)
-	b.until(`document.querySelectorAll(".group tbody tr").length === 40`) // one group is unfolded
-	b.until(`document.querySelector(".drain").textContent.match(/^ana drains it: \d+ of 200, 10 at once/)`)
-	b.until(`document.querySelector(".rest").textContent.match(/^and 160 others, /)`)
-	b.until(`document.documentElement.scrollHeight < 3 * innerHeight`)
+	b.Until(`document.querySelector("#trouble li")?.textContent.match(/^api\/api-121hangs on queue \(\d+ s\), insisted upon/)`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 40`) // one group is unfolded
+	b.Until(`document.querySelector(".drain").textContent.match(/^ana drains it: \d+ of 200, 10 at once/)`)
+	b.Until(`document.querySelector(".rest").textContent.match(/^and 160 others, /)`)
+	b.Until(`document.documentElement.scrollHeight < 3 * innerHeight`)
 	<-over
-	b.until(`document.querySelector(".counts").textContent === "1 failed · 0 there · 199 left"`)
+	b.Until(`document.querySelector(".counts").textContent === "1 failed · 0 there · 199 left"`)
 	// All of them are in the overview, in about as many lanes as left at once.
-	b.until(`document.querySelector(".lanes").dataset.bars === "200" && Number(document.querySelector(".lanes").dataset.lanes) <= 16`)
-	b.do(chromedp.SendKeys(chromedp.CSS("#filter"), "QUEUE hung"))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1 && document.querySelector(".group tbody tr").textContent.includes("api-121")`)
-	b.until(`[...document.querySelectorAll(".group")].filter(({ hidden }) => !hidden).length === 1`)
-	evaluate[bool](b, `document.querySelector("#filter").value = "", document.querySelector("#filter").dispatchEvent(new Event("input"))`)
-	b.until(`document.querySelectorAll(".group tbody tr").length === 40`)
-	b.do(chromedp.Click(chromedp.CSS(".inside > button")))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 140`)
-	b.noProblems()
+	b.Until(`document.querySelector(".lanes").dataset.bars === "200" && Number(document.querySelector(".lanes").dataset.lanes) <= 16`)
+	b.Do(chromedp.SendKeys(chromedp.CSS("#filter"), "QUEUE hung"))
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1 && document.querySelector(".group tbody tr").textContent.includes("api-121")`)
+	b.Until(`[...document.querySelectorAll(".group")].filter(({ hidden }) => !hidden).length === 1`)
+	browsertest.Evaluate[bool](b.Browser, `document.querySelector("#filter").value = "", document.querySelector("#filter").dispatchEvent(new Event("input"))`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 40`)
+	b.Do(chromedp.Click(chromedp.CSS(".inside > button")))
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 140`)
+	b.NoProblems()
 }
 
 // Ten thousand in the registry do not kill the page, even if all leave at once, and hang.
@@ -568,7 +426,7 @@ func TestBrowserShowsTenThousand(t *testing.T) {
 	page := serve(t, nats.connect(), Config{})
 	began := time.Now()
 	b.look(page)
-	b.until(`document.querySelector("#now").textContent === "Nobody is leaving: 10,000 instances there."`)
+	b.Until(`document.querySelector("#now").textContent === "Nobody is leaving: 10,000 instances there."`)
 	t.Logf("a registry of %d is shown after %v", n, time.Since(began).Round(time.Millisecond))
 	began = time.Now()
 	for seq, kind := range []fsm.Kind{fsm.ShutdownRequested, fsm.Started, fsm.Insisted} {
@@ -578,22 +436,22 @@ func TestBrowserShowsTenThousand(t *testing.T) {
 		},
 			func(i remote.Instance) any { return map[string]any{"instance": i, "event": event} })
 	}
-	b.until(`document.querySelector("#now").textContent === "10,000 hang."`)
+	b.Until(`document.querySelector("#now").textContent === "10,000 hang."`)
 	t.Logf("that all hang is shown after %v", time.Since(began).Round(time.Millisecond))
-	b.until(`document.querySelectorAll(".group tbody tr").length <= 240`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length <= 240`)
 	// The page still answers a person.
-	evaluate[bool](b, `new Promise((resolve) => {
+	browsertest.Evaluate[bool](b.Browser, `new Promise((resolve) => {
 		let longest = 0;
 		const observer = new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) longest = Math.max(longest, duration); });
 		observer.observe({ entryTypes: ["longtask"] });
 		setTimeout(() => { observer.disconnect(); document.title = "longest " + longest; resolve(true); }, 3000);
 	})`)
-	t.Logf("in three seconds, the longest task took (ms): %s", evaluate[string](b, `document.title`))
+	t.Logf("in three seconds, the longest task took (ms): %s", browsertest.Evaluate[string](b.Browser, `document.title`))
 	began = time.Now()
-	b.do(chromedp.SendKeys(chromedp.CSS("#filter"), "i-4321"))
-	b.until(`[...document.querySelectorAll(".group tbody tr")].filter((row) => row.checkVisibility()).length === 1`)
+	b.Do(chromedp.SendKeys(chromedp.CSS("#filter"), "i-4321"))
+	b.Until(`[...document.querySelectorAll(".group tbody tr")].filter((row) => row.checkVisibility()).length === 1`)
 	t.Logf("a filter takes %v", time.Since(began).Round(time.Millisecond))
-	b.noProblems()
+	b.NoProblems()
 }
 
 // What is paused stays as it is, and then is as it has become.
@@ -603,18 +461,18 @@ func TestBrowserPauses(t *testing.T) {
 	p := join(t, nats.connect(), "api", "api-1", fsm.Config{})
 	instances(t, nats.connect(), "api", 1)
 	b.look(serve(t, nats.connect(), Config{}))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
-	b.do(chromedp.Click(chromedp.CSS("#pause")))
-	b.until(`document.querySelector("#state").textContent === "paused"`)
-	now := evaluate[string](b, `document.documentElement.style.getPropertyValue("--now")`)
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	b.Do(chromedp.Click(chromedp.CSS("#pause")))
+	b.Until(`document.querySelector("#state").textContent === "paused"`)
+	now := browsertest.Evaluate[string](b.Browser, `document.documentElement.style.getPropertyValue("--now")`)
 	p.Request(fsm.Command{})
 	p.ended()
 	<-time.After(time.Second) // in which it has been told
-	b.until(`document.querySelector("#now").textContent.startsWith("Nobody is leaving: 1 ")`)
-	b.until(`document.documentElement.style.getPropertyValue("--now") === "` + now + `"`)
-	b.do(chromedp.Click(chromedp.CSS("#pause")))
-	b.until(`document.querySelector(".counts").textContent === "0 there · 1 left"`)
-	b.noProblems()
+	b.Until(`document.querySelector("#now").textContent.startsWith("Nobody is leaving: 1 ")`)
+	b.Until(`document.documentElement.style.getPropertyValue("--now") === "` + now + `"`)
+	b.Do(chromedp.Click(chromedp.CSS("#pause")))
+	b.Until(`document.querySelector(".counts").textContent === "0 there · 1 left"`)
+	b.NoProblems()
 }
 
 // For who wants less motion the axis moves once a second.
@@ -623,14 +481,11 @@ func TestBrowserMovesLess(t *testing.T) {
 	nats := startServer(t)
 	join(t, nats.connect(), "api", "api-1", fsm.Config{})
 	instances(t, nats.connect(), "api", 1)
-	b.onDesktop("light")
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}},
-	})
-	b.must(err)
-	b.do(chromedp.Navigate(serve(t, nats.connect(), Config{}).URL))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
-	moves := evaluate[int](b, `new Promise((resolve) => {
+	b.OnDesktop("light")
+	b.Prefer("prefers-reduced-motion", "reduce")
+	b.Do(chromedp.Navigate(serve(t, nats.connect(), Config{}).URL))
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	moves := browsertest.Evaluate[int](b.Browser, `new Promise((resolve) => {
 		const seen = new Set();
 		const look = () => { seen.add(document.documentElement.style.getPropertyValue("--now")); requestAnimationFrame(look); };
 		look();
@@ -639,7 +494,7 @@ func TestBrowserMovesLess(t *testing.T) {
 	if moves < 1 || moves > 3 {
 		t.Errorf("it has moved %d times in two and a half seconds", moves)
 	}
-	b.noProblems()
+	b.NoProblems()
 }
 
 // Text has a contrast of at least 4.5 to what is behind it (WCAG 2.2, 1.4.3).
@@ -647,10 +502,10 @@ func TestBrowserHasContrast(t *testing.T) {
 	b := openBrowser(t)
 	page := serve(t, startServer(t).connect(), Config{})
 	for _, scheme := range []string{"light", "dark"} {
-		b.onDesktop(scheme)
-		b.do(chromedp.Navigate(page.URL))
-		b.until(`document.querySelector("#notice").textContent.includes("nobody has joined")`)
-		low := evaluate[string](b, `(() => {
+		b.OnDesktop(scheme)
+		b.Do(chromedp.Navigate(page.URL))
+		b.Until(`document.querySelector("#notice").textContent.includes("nobody has joined")`)
+		low := browsertest.Evaluate[string](b.Browser, `(() => {
 			const value = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 			const light = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255)
 				.map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
@@ -672,10 +527,10 @@ func TestBrowserRunsNothingElse(t *testing.T) {
 	page := serve(t, startServer(t).connect(), Config{})
 	below := httptest.NewServer(http.StripPrefix("/fleet", page.Page))
 	defer func() { page.end(); below.Close() }() // which waits for the stream
-	b.do(chromedp.Navigate(below.URL + "/fleet/"))
-	b.until(`document.querySelector("#notice").textContent.includes("nobody has joined")`)
-	b.noProblems()
-	refused := evaluate[[]string](b, `new Promise((resolve) => {
+	b.Do(chromedp.Navigate(below.URL + "/fleet/"))
+	b.Until(`document.querySelector("#notice").textContent.includes("nobody has joined")`)
+	b.NoProblems()
+	refused := browsertest.Evaluate[[]string](b.Browser, `new Promise((resolve) => {
 		const refused = [];
 		document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => {
 			if (refused.push(effectiveDirective) === 3) resolve(refused.sort());
@@ -696,25 +551,25 @@ func TestBrowserFitsAPhone(t *testing.T) {
 	p.stops("a component of which the name is long enough to need a line of its own", fails(0, strings.Repeat("long ", 30)))
 	instances(t, nats.connect(), "", 1)
 	page := serve(t, nats.connect(), Config{})
-	b.onPhone("dark")
-	b.do(chromedp.Navigate(page.URL))
-	b.until(`document.querySelectorAll(".group tbody tr").length === 1`)
+	b.OnPhone("dark")
+	b.Do(chromedp.Navigate(page.URL))
+	b.Until(`document.querySelectorAll(".group tbody tr").length === 1`)
 	p.Request(fsm.Command{By: strings.Repeat("who", 90), Reason: "why"})
-	b.until(`document.querySelector('tr[data-rank="1"]')`)
-	b.until(`document.documentElement.scrollWidth <= innerWidth`)
-	b.do(chromedp.Click(chromedp.CSS("#trouble button")))
-	b.until(`document.querySelector("#dialog tr.failed")`)
-	b.until(`document.querySelector("#dialog").getBoundingClientRect().right <= innerWidth`)
-	b.until(`document.querySelector("#dialog").scrollWidth <= document.querySelector("#dialog").clientWidth`)
-	b.noProblems()
+	b.Until(`document.querySelector('tr[data-rank="1"]')`)
+	b.Until(`document.documentElement.scrollWidth <= innerWidth`)
+	b.Do(chromedp.Click(chromedp.CSS("#trouble button")))
+	b.Until(`document.querySelector("#dialog tr.failed")`)
+	b.Until(`document.querySelector("#dialog").getBoundingClientRect().right <= innerWidth`)
+	b.Until(`document.querySelector("#dialog").scrollWidth <= document.querySelector("#dialog").clientWidth`)
+	b.NoProblems()
 }
 
 // A page from elsewhere, by a name that is bound to this machine, gets nothing.
 func TestBrowserKeepsOtherPagesOut(t *testing.T) {
 	b := openBrowser(t)
 	page := serve(t, startServer(t).connect(), Config{})
-	b.do(chromedp.Navigate(strings.Replace(page.URL, "127.0.0.1", "evil.example", 1)))
-	b.until(`document.body.innerText.includes("only this machine")`)
+	b.Do(chromedp.Navigate(strings.Replace(page.URL, "127.0.0.1", "evil.example", 1)))
+	b.Until(`document.body.innerText.includes("only this machine")`)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<script>
@@ -725,8 +580,8 @@ func TestBrowserKeepsOtherPagesOut(t *testing.T) {
 	}))
 	defer elsewhere.Close()
 	for _, url := range []string{elsewhere.URL, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)} {
-		b.do(chromedp.Navigate(url))
-		b.until(`document.title === "out"`)
+		b.Do(chromedp.Navigate(url))
+		b.Until(`document.title === "out"`)
 	}
 }
 
