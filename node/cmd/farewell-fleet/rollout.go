@@ -46,6 +46,7 @@ type rollout struct {
 	mu       sync.Mutex
 	rows     map[string]*rolloutRow // by the instances' names
 	order    []*rolloutRow          // in which they are asked
+	away     string                 // that NATS is, while it is
 	says     string
 	stopping map[string]*pending // by run of an instance
 }
@@ -100,13 +101,23 @@ func (r *rollout) see(news remote.News) error {
 	return nil
 }
 
+// What is said of NATS while a group leaves.
+const (
+	awayInDrain = "NATS is away: nobody is asked until it is back."
+	backInDrain = "NATS is back: it goes on."
+)
+
 func (r *rollout) notice(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if text == isBack {
-		text = ""
+	switch text {
+	case awayInDrain:
+		r.away = text
+	case backInDrain:
+		r.away = ""
+	default:
+		r.says = text
 	}
-	r.says = text
 }
 
 // mostPending is how many components one line names.
@@ -167,7 +178,11 @@ func (r *rollout) frame() live.Frame {
 		}
 		cells = append(cells, []string{cli.Plain(row.Instance.Name), row.State.String(), took, r.remarks(row)})
 	}
-	return live.Frame{Title: r.title(), Rows: cells, Footer: cmp.Or(r.says, "Ctrl-C asks nobody else.")}
+	footer := cmp.Or(r.says, "Ctrl-C asks nobody else.")
+	if r.away != "" {
+		footer = r.away + "\n" + footer
+	}
+	return live.Frame{Title: r.title(), Rows: cells, Footer: footer}
 }
 
 // title says how far it is. The caller holds mu.

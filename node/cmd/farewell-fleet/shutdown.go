@@ -228,6 +228,12 @@ func runDrain(ctx context.Context, c *cobra.Command, nc *nats.Conn, d *fleet.Dra
 			show.progress(p)
 		}
 	})
+	nc.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
+		if err != nil { // else it is the end
+			show.notice(awayInDrain)
+		}
+	})
+	nc.SetReconnectHandler(func(*nats.Conn) { show.notice(backInDrain) })
 	following.Go(func() { _ = follow(shown, nc, d.Report().Group, show) }) // only for people: the drain has eyes of its own
 	running := make(chan struct{})
 	var report *fleet.Report

@@ -186,6 +186,29 @@ func TestShutdownInterrupted(t *testing.T) {
 	}
 }
 
+// While NATS is away nothing can go on, and whoever looks on is told why.
+func TestShutdownWhileNATSIsAway(t *testing.T) {
+	s := startNATS(t)
+	letGo := make(chan struct{})
+	s.join("api", "api-1")
+	s.join("api", "api-2", hanging(letGo))
+	r := begin(t, "shutdown", "api", "--nats", s.url())
+	says(t, &r.stdout, "api-2", "asked")
+	s.stop()
+	says(t, &r.stderr, "NATS is away: nobody is asked until it is back.\n")
+	s.start()
+	says(t, &r.stderr, "NATS is back: it goes on.\n")
+	close(letGo)
+	select {
+	case code := <-r.code:
+		if err := inOrder(r.stdout.String(), "api-1", "left", "2 left"); code != cli.ExitOK || err != nil {
+			t.Error(code, err)
+		}
+	case <-time.After(patience):
+		t.Fatalf("it does not end: %s", &r.stdout)
+	}
+}
+
 // A second Ctrl-C leaves those who were asked to themselves.
 func TestShutdownInterruptedTwice(t *testing.T) {
 	s := startNATS(t)
