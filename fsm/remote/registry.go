@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote/internal/kvwatch"
 )
 
 // The names of the buckets, for permissions and for looking into them.
@@ -175,7 +176,7 @@ func list(ctx context.Context, nc *nats.Conn, group string) (list []Instance, er
 	if err != nil {
 		return nil, err
 	}
-	defer stopWatcher(watcher)
+	defer kvwatch.End(watcher)
 	for {
 		select {
 		case entry, open := <-watcher.Updates():
@@ -282,13 +283,4 @@ func notFound(err error) error {
 		return ErrNotFound
 	}
 	return err
-}
-
-// stopWatcher ends a watcher, and its callback, which may wait for somebody to read.
-func stopWatcher(w jetstream.KeyWatcher) {
-	_ = w.Stop() // of a connection that may be gone
-	go func() {
-		for range w.Updates() {
-		}
-	}()
 }

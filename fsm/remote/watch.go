@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote/internal/kvwatch"
 )
 
 // NewsKind says what a [News] is. It marshals as its name.
@@ -176,7 +177,7 @@ func (w *registryWatch) open(ctx context.Context) error {
 	}
 	reports, err := w.buckets.reports.Watch(ctx, "report."+w.pattern, jetstream.ResumeFromRevision(w.report+1))
 	if err != nil {
-		stopWatcher(present)
+		kvwatch.End(present)
 		return err
 	}
 	w.stop()
@@ -186,8 +187,8 @@ func (w *registryWatch) open(ctx context.Context) error {
 
 func (w *registryWatch) stop() {
 	if w.present != nil {
-		stopWatcher(w.present)
-		stopWatcher(w.reports)
+		kvwatch.End(w.present)
+		kvwatch.End(w.reports)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/farewell-node/farewell/fsm/remote"
+	"github.com/farewell-node/farewell/fsm/remote/internal/kvwatch"
 )
 
 const (
@@ -254,13 +255,7 @@ func (j *journal) each(ctx context.Context, pattern string, read func(key string
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = watcher.Stop() // of a connection that may be gone
-		go func() {        // its callback may wait for somebody to read
-			for range watcher.Updates() {
-			}
-		}()
-	}()
+	defer kvwatch.End(watcher)
 	silence := time.NewTimer(patience)
 	defer silence.Stop()
 	for {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -50,13 +51,7 @@ func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, te
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = watcher.Stop()
-		go func() { // its callback may wait for somebody to read
-			for range watcher.Updates() {
-			}
-		}()
-	}()
+	defer stopWatcher(watcher)
 	for {
 		select {
 		case entry, open := <-watcher.Updates():
@@ -71,4 +66,25 @@ func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, te
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// stillTime is how long a watcher that was stopped has to be still to have ended.
+const stillTime = time.Second
+
+// stopWatcher ends a watcher, and its callback, which may wait for somebody to read.
+// One that has ended in the moment it was made never says so.
+func stopWatcher(w jetstream.KeyWatcher) {
+	_ = w.Stop() // of a connection that may be gone
+	go func() {
+		for {
+			select {
+			case _, open := <-w.Updates():
+				if !open {
+					return
+				}
+			case <-time.After(stillTime):
+				return
+			}
+		}
+	}()
 }
