@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -194,6 +195,9 @@ func (f *shutdownFlags) drain(ctx context.Context, c *cobra.Command, nc *nats.Co
 	}
 	show := f.viewer(c, started)
 	report := runDrain(ctx, c, nc, d, show)
+	if !nc.IsConnected() {
+		fmt.Fprintf(c.ErrOrStderr(), "NATS is away: the lease could not be given back, and expires by itself, %v after NATS is back at most.\n", fleet.DefaultLease)
+	}
 	return errors.Join(f.print(c, report), cli.Code(report.ExitCode()))
 }
 
@@ -202,7 +206,7 @@ func heldInPlainWords(group string, err error) error {
 	var held *fleet.HeldError
 	switch {
 	case errors.As(err, &held):
-		return fmt.Errorf("%s has group %s leave already: %s\n(Who has died holds it for %v more at most.)",
+		return fmt.Errorf("%s has group %s leave already: %s\n(Who has died holds it for %v more at most; then --resume goes on.)",
 			cli.Plain(held.Holder), cli.Plain(group), cli.Plain(progressOf(held.Standing)), fleet.DefaultLease)
 	case errors.Is(err, fleet.ErrNothing):
 		return fmt.Errorf("nothing in group %s was left unfinished: %w", cli.Plain(group), err)
@@ -285,20 +289,36 @@ func (f *shutdownFlags) print(c *cobra.Command, report *fleet.Report) error {
 	fmt.Fprintf(page, "\n%s", report)
 	shown := 0
 	for _, l := range report.Lines {
-		if l.Report == nil || l.State != fleet.Failed {
+		when := ""
+		switch {
+		case l.Report == nil || l.State != fleet.Failed && l.State != fleet.Unreachable:
 			continue
+		case l.Report.State != fsm.Terminated:
+			when = ", when it was last heard of"
 		}
 		if shown++; shown > mostReports {
 			fmt.Fprintf(page, "\nMore have failed; --json has their reports, and \"farewell fleet status %s/NAME\".\n", cli.Plain(report.Group))
 			break
 		}
-		fmt.Fprintf(page, "\n%s:\n%s", cli.Plain(l.Instance.String()), l.Report)
+		fmt.Fprintf(page, "\n%s%s:\n%s", cli.Plain(l.Instance.String()), when, l.Report)
 	}
 	if report.Stopped != "" {
-		fmt.Fprintf(page, "\nNot finished: %d of %d were not asked. To go on:\n  farewell fleet shutdown %s --resume%s\n",
-			report.Count(fleet.Skipped), len(report.Lines), cli.Plain(report.Group), forgiving(report))
+		fmt.Fprintf(page, "\nNot finished: %s. To go on:\n  farewell fleet shutdown %s --resume%s\n",
+			leftUndone(report), cli.Plain(report.Group), forgiving(report))
 	}
 	return nil
+}
+
+// leftUndone says what a drain that was stopped has not done.
+func leftUndone(report *fleet.Report) string {
+	var undone []string
+	if n := report.Count(fleet.Skipped, fleet.Waiting); n > 0 {
+		undone = append(undone, fmt.Sprintf("%d of %d not asked", n, len(report.Lines)))
+	}
+	if n := report.Count(fleet.Asked, fleet.Away); n > 0 {
+		undone = append(undone, fmt.Sprintf("%d of %d asked, and not waited for", n, len(report.Lines)))
+	}
+	return cmp.Or(strings.Join(undone, "; "), "it was stopped")
 }
 
 // forgiving is what --resume needs beside it, when it would stop again at once.

@@ -70,7 +70,7 @@ func TestShutdownStopsAtTheFirstThatGoesWrong(t *testing.T) {
 	if err := inOrder(stdout, "api-3", "left", "api-2", "failed", "db failed", "api-1", "skipped",
 		"api-1     skipped", "stopped: 1 failed, of at most 0; exit code 4",
 		"api/api-2:\n", "COMPONENT", "db", "disk", "full",
-		"Not finished: 1 of 3 were not asked. To go on:\n  farewell fleet shutdown api --resume --forgive\n"); err != nil {
+		"Not finished: 1 of 3 not asked. To go on:\n  farewell fleet shutdown api --resume --forgive\n"); err != nil {
 		t.Error(err)
 	}
 	if strings.Contains(stdout, "\x1b") {
@@ -90,6 +90,27 @@ func TestShutdownStopsAtTheFirstThatGoesWrong(t *testing.T) {
 	code, _, stderr = command(t, "shutdown", "api", "--resume", "--nats", s.url())
 	if code != cli.ExitFailed || !strings.Contains(stderr, "nothing in group api was left unfinished") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// Who fell silent at its alarm has told before who hung, and where.
+func TestShutdownShowsTheLastReportOfWhoFellSilent(t *testing.T) {
+	last := new(fsm.Report)
+	text := `{"state":"AwaitingAcks","components":[{"id":"db","outcome":"stopping","insisted":true,"stack":"main.(*db).flush"}]}`
+	if err := json.Unmarshal([]byte(text), last); err != nil {
+		t.Fatal(err)
+	}
+	c := newRoot()
+	var out strings.Builder
+	c.SetOut(&out)
+	err := new(shutdownFlags).print(c, &fleet.Report{ID: "1", Group: "api", Lines: []fleet.Line{
+		{Instance: remote.Instance{Group: "api", Name: "api-1"}, State: fleet.Unreachable, Report: last},
+	}})
+	if err == nil {
+		err = inOrder(out.String(), "unreachable", "api/api-1, when it was last heard of:\n", "db", "stopping", "main.(*db).flush")
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -235,7 +256,7 @@ func TestShutdownInterruptedTwice(t *testing.T) {
 			}
 		}
 	}
-	if err := inOrder(stdout.String(), "1 asked", "abandoned"); err != nil {
+	if err := inOrder(stdout.String(), "1 asked", "abandoned", "Not finished: 1 of 1 asked, and not waited for. To go on:", "--resume\n"); err != nil {
 		t.Error(err)
 	}
 	close(letGo)
@@ -246,17 +267,17 @@ func TestShutdownInterruptedTwice(t *testing.T) {
 
 func TestShutdownUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"shutdown":                                                "0 arguments, want one group",
-		"shutdown a b":                                            "2 arguments, want one group",
-		"shutdown a --at-once 0":                                  "--at-once",
-		"shutdown a --at-once 101%":                               "a group has 100 %",
-		"shutdown a --order random":                               "want one of newest, oldest, name",
-		"shutdown a --max-failed -1":                              "-1 is negative",
-		"shutdown a --alarm -1s":                                  "-1s is negative",
-		"shutdown a --back -1s":                                   "-1s is negative",
-		"shutdown a --forgive":                                    "only --resume has something to forgive",
-		"shutdown a --resume --dry-run":                           "--dry-run: --resume goes on with the plan as it was",
-		"shutdown a --resume --at-once 2":                         "--at-once: --resume goes on with the plan as it was",
+		"shutdown":                        "0 arguments, want one group",
+		"shutdown a b":                    "2 arguments, want one group",
+		"shutdown a --at-once 0":          "--at-once",
+		"shutdown a --at-once 101%":       "a group has 100 %",
+		"shutdown a --order random":       "want one of newest, oldest, name",
+		"shutdown a --max-failed -1":      "-1 is negative",
+		"shutdown a --alarm -1s":          "-1s is negative",
+		"shutdown a --back -1s":           "-1s is negative",
+		"shutdown a --forgive":            "only --resume has something to forgive",
+		"shutdown a --resume --dry-run":   "--dry-run: --resume goes on with the plan as it was",
+		"shutdown a --resume --at-once 2": "--at-once: --resume goes on with the plan as it was",
 		"shutdown a --reason " + strings.Repeat("x", maxReason+1): "the most is",
 	} {
 		code, stdout, stderr := command(t, strings.Split(line, " ")...)
