@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -100,7 +101,11 @@ func (w *where) connect(ctx context.Context, c *cobra.Command, more ...nats.Opti
 	}()
 	select {
 	case r := <-connected:
-		return r.nc, w.inPlainWords(ctx, c, r.err)
+		err := w.inPlainWords(ctx, c, r.err)
+		if network := new(net.OpError); errors.As(r.err, &network) && err == r.err { // it does not say which server, or not what that means
+			err = fmt.Errorf("no NATS server is at %s: %w; \"farewell fleet serve\" starts one", w, err)
+		}
+		return r.nc, err
 	case <-waiting.Done():
 		if ctx.Err() != nil {
 			return nil, errInterrupted
@@ -244,6 +249,8 @@ func (w *where) inPlainWords(ctx context.Context, c *cobra.Command, err error) e
 	switch {
 	case errors.As(err, new(cli.ExitCode)) || errors.As(err, new(*cli.UsageError)):
 		return err
+	case errors.Is(err, nats.ErrPermissionViolation) && w.inboxPrefix == "" && strings.Contains(err.Error(), `"`+nats.InboxPrefix):
+		return fmt.Errorf("the NATS server at %s does not permit who asks to read answers: --inbox-prefix says where to (docs/fleet.md): %s", w, cli.Plain(err.Error()))
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return fmt.Errorf("the NATS server at %s does not permit this to who asks (docs/fleet.md says what it takes): %s", w, cli.Plain(err.Error()))
 	case ctx.Err() != nil:
@@ -251,9 +258,12 @@ func (w *where) inPlainWords(ctx context.Context, c *cobra.Command, err error) e
 	case errors.Is(err, nats.ErrNoServers):
 		return fmt.Errorf("no NATS server is at %s; \"farewell fleet serve\" starts one", w)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return fmt.Errorf("the NATS server at %s does not let this command in: %w", w, err)
+		return fmt.Errorf("the NATS server at %s does not let this command in (--creds, --nkey, or %s and %s say who asks): %w",
+			w, userVariable, passwordVariable, err)
 	case errors.Is(err, remote.ErrInvalid):
 		return cli.Usage(c, err)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("the account of who asks has no JetStream at the NATS server at %s: use one of the account of the processes: %w", w, err)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("the NATS server at %s has no JetStream, which keeps who is there: %w", w, err)
 	case errors.Is(err, remote.ErrAway), errors.Is(err, nats.ErrConnectionClosed):

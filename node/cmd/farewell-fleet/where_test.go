@@ -50,6 +50,8 @@ func TestNoServer(t *testing.T) {
 			{"nats://127.0.0.1:1", "no NATS server is at nats://127.0.0.1:1"},
 			{"127.0.0.1:1,127.0.0.1:2", "no NATS server is at nats://127.0.0.1:1, nats://127.0.0.1:2"},
 			{mute.Addr().String(), mute.Addr().String()},
+			{"nats.invalid", "no NATS server is at nats://nats.invalid: "},
+			{"127.0.0.1:1,nats.invalid", "no NATS server is at nats://127.0.0.1:1, nats://nats.invalid"},
 		} {
 			code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", test.server)...)
 			if code != cli.ExitFailed || stdout != "" || !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 {
@@ -230,6 +232,25 @@ func TestPermissions(t *testing.T) {
 	says(t, &r.stderr, following)
 	if code := r.ended(t); code != cli.ExitOK {
 		t.Errorf("exit code %d: %s", code, &r.stderr)
+	}
+}
+
+// What a user of docs/fleet.md may forget is said in words that help.
+func TestWhatUsersForget(t *testing.T) {
+	s := startNATS(t, withAccounts(t, accounts))
+	for user, want := range map[string]string{
+		"outsider": "the account of who asks has no JetStream",
+		"operator": "--inbox-prefix says where to",
+		"nobody":   "--creds, --nkey, or FAREWELL_NATS_USER and FAREWELL_NATS_PASSWORD say who asks",
+	} {
+		t.Setenv(userVariable, user)
+		t.Setenv(passwordVariable, user)
+		for _, line := range []string{"ls", "status store", "watch", "shutdown store"} {
+			code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", s.url())...)
+			if code != cli.ExitFailed || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%s: %s: exit code %d: %s%s", user, line, code, stdout, stderr)
+			}
+		}
 	}
 }
 
