@@ -232,6 +232,8 @@ func TestUsage(t *testing.T) {
 		"status a b":                     "want GROUP or GROUP/NAME",
 		"watch a b":                      "want one group at most",
 		"serve x":                        `unknown argument "x"`,
+		"serve --nats 127.0.0.1:4222":    "--listen says where the server is",
+		"serve --tls-ca x":               "--config what TLS it has",
 		"serve --listen 4222":            "--listen",
 		"serve --listen 127.0.0.1:nats":  "the port is not a number",
 		"serve --listen 127.0.0.1:65536": "the port is not a number",

@@ -90,6 +90,11 @@ type natsServer struct {
 
 // server turns the flags into what is to be run.
 func (f *serveFlags) server(c *cobra.Command, to *where) (*natsServer, error) {
+	for _, flag := range []string{"nats", "tls-ca", "tls-cert", "tls-key"} {
+		if c.Flags().Changed(flag) && cli.NameOf(c, flag) == "--"+flag { // in the environment it is for other commands
+			return nil, cli.Usage(c, fmt.Errorf("--%s is for those who connect: --listen says where the server is, and --config what TLS it has", flag))
+		}
+	}
 	logger, err := f.log.Logger(c)
 	if err != nil {
 		return nil, err
@@ -228,13 +233,21 @@ func (s *natsServer) setUp(ctx context.Context) error {
 		s.logger.Info("the registry is left to the first process that joins")
 		return nil
 	}
-	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(s.server), nats.Name("farewell fleet serve")}, s.as...)...)
+	ctx, deny := context.WithCancelCause(ctx)
+	defer deny(nil)
+	nc, err := nats.Connect("", append([]nats.Option{
+		nats.InProcessServer(s.server), nats.Name("farewell fleet serve"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { deny(err) }),
+	}, s.as...)...)
 	if errors.Is(err, io.ErrClosedPipe) { // of the connection inside this process, before its error could be read
 		err = nats.ErrAuthorization
 	}
 	if err == nil {
 		defer nc.Close()
 		err = fleet.Setup(ctx, nc, s.registry)
+	}
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, nats.ErrPermissionViolation) {
+		err = fmt.Errorf("who is given may not (docs/fleet.md says what it takes; --inbox-prefix says where answers may come to): %w", cause)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot set the registry up: %w", err)

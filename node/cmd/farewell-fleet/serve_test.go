@@ -165,6 +165,14 @@ func TestServeBeyondLoopback(t *testing.T) {
 		t.Errorf("exit code %d: %s", asked.ProcessState.ExitCode(), out)
 	}
 
+	for user, want := range map[string]string{"setup": "--inbox-prefix says where answers may come to", "operator": "who is given may not"} {
+		t.Setenv(userVariable, user)
+		t.Setenv(passwordVariable, user)
+		as := exec.CommandContext(t.Context(), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--config", accounts, "--store", t.TempDir())
+		if out, _ := as.CombinedOutput(); as.ProcessState.ExitCode() != cli.ExitFailed || !strings.Contains(string(out), want) {
+			t.Errorf("%s: exit code %d: %s", user, as.ProcessState.ExitCode(), out)
+		}
+	}
 	t.Setenv(userVariable, "setup")
 	t.Setenv(passwordVariable, "setup")
 	c = serve(t, "--config", accounts, "--store", t.TempDir(), "--ttl", "1m", "--inbox-prefix", "_INBOX.setup")
