@@ -41,7 +41,7 @@ type Instance struct {
 	// registry's revision then; 0 before the process is in the registry.
 	Born uint64 `json:"born,omitempty"`
 	// Since is when it joined, by its own clock: for people.
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // String returns "group/name".

@@ -45,6 +45,22 @@ func leavers(ctx context.Context, nc *nats.Conn, group string, listed []remote.I
 	return all, err
 }
 
+// wasThere reports whether somebody of that name is remembered, with a report or without.
+func wasThere(ctx context.Context, nc *nats.Conn, instance remote.Instance) (bool, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return false, err
+	}
+	bucket, err := js.KeyValue(ctx, remote.ReportsBucket)
+	if err == nil {
+		_, err = bucket.Get(ctx, "last."+instance.Group+"."+instance.Name)
+	}
+	if errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // eachEntry tells of all entries whose key begins with prefix, without that.
 func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, tell func(key string, value []byte), how ...jetstream.WatchOpt) error {
 	watcher, err := bucket.Watch(ctx, prefix+">", append(how, jetstream.IgnoreDeletes())...)

@@ -143,7 +143,12 @@ func askOne(ctx context.Context, nc *nats.Conn, instance remote.Instance) (stand
 	report, missing := remote.LastReport(ctx, nc, instance)
 	switch {
 	case errors.Is(missing, remote.ErrNotFound):
-		return standing{Instance: instance, State: gone, Error: "nobody of that name is known"}, nil
+		known, err := wasThere(ctx, nc, instance)
+		why := "nobody of that name is known"
+		if known {
+			why = "was there, and has left no report: it died, or was cut off"
+		}
+		return standing{Instance: instance, State: gone, Error: why}, err
 	case missing != nil:
 		return standing{}, missing
 	}

@@ -115,6 +115,26 @@ func TestStatusOfTheSilent(t *testing.T) {
 	}
 }
 
+// Who died without a word was there all the same: a name is not mistyped.
+func TestStatusOfWhoLeftNoReport(t *testing.T) {
+	s := startNATS(t)
+	s.join("edge", "edge-1")
+	js, err := jetstream.New(s.connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "$KV."+remote.ReportsBucket+".last.edge.edge-2", []byte(`{"incarnation":"bbbbbbbbbbbbbbbbbbbbbb"}`)); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := command(t, "status", "edge/edge-2", "--nats", s.url())
+	if code != cli.ExitFailed || !strings.Contains(stdout, "was there, and has left no report") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if _, stdout, _ = command(t, "status", "edge/edge-2", "--json", "--nats", s.url()); strings.Contains(stdout, "0001-01-01") {
+		t.Errorf("it claims to know since when: %s", stdout)
+	}
+}
+
 // Whoever may report can put what it likes into its stacks.
 func TestStatusOfSomebodyMalicious(t *testing.T) {
 	s := startNATS(t)
