@@ -220,6 +220,7 @@ func golden(text string) string {
 func TestUsage(t *testing.T) {
 	for line, want := range map[string]string{
 		"bogus":                          `unknown command "bogus"`,
+		"sttaus api":                     `unknown command "sttaus"; there is status`,
 		"ls a b":                         "2 arguments, want one group at most",
 		"ls --nats ":                     "it needs a URL",
 		"ls --nats ,":                    "it needs a URL",

@@ -56,12 +56,21 @@ func Root(c *cobra.Command) *cobra.Command {
 func Parent(c *cobra.Command) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return Usage(c, fmt.Errorf("unknown command %q", args[0]))
+			return Usage(c, unknown(c, args[0]))
 		}
 		return nil
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
+}
+
+// unknown says that there is no command of that name below c, and which are like it.
+func unknown(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2 // as cobra has it
+	if like := c.SuggestionsFor(name); len(like) > 0 {
+		return fmt.Errorf("unknown command %q; there is %s", name, strings.Join(like, ", "))
+	}
+	return fmt.Errorf("unknown command %q", name)
 }
 
 // Run executes one command line of a [Root] and returns the exit code. What goes
