@@ -55,8 +55,20 @@ func progressOf(s fleet.Standing) string {
 
 func printDrains(page *cli.Page, drains []fleet.Standing) error {
 	rows := [][]string{{"LEAVING", "BY", "DONE"}}
+	var unfinished []string
 	for _, s := range drains {
 		rows = append(rows, []string{s.Group, s.Operator, progressOf(s)})
+		if s.Unfinished() {
+			unfinished = append(unfinished, s.Group)
+		}
 	}
-	return cli.Section(page, rows)
+	if err := cli.Section(page, rows); err != nil || len(unfinished) == 0 {
+		return err
+	}
+	group := "GROUP"
+	if len(unfinished) == 1 {
+		group = cli.Plain(unfinished[0])
+	}
+	_, err := fmt.Fprintf(page, "\nTo go on: farewell fleet shutdown %s --resume\n(and --forgive, where failures have stopped it)\n", group)
+	return err
 }

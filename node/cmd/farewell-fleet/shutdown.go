@@ -50,14 +50,15 @@ One operator at a time: the group is held by a lease, and who comes second is
 told who has it. Ctrl-C asks nobody else, and waits for those who were asked; a
 second one leaves them to themselves. What was not finished, also because this
 command was killed, is taken up again by --resume, from anywhere, with the plan
-as it was: nobody obeys twice. What --max-failed has stopped stays stopped,
-unless --forgive says that those failures do not count any more.
+as it was (the environment is for new drains): nobody obeys twice. What
+--max-failed has stopped stays stopped, unless --forgive says that those
+failures do not count any more.
 
 Exit codes, the first that fits: 128+n an instance was forced by signal n; 3 the
 alarm of one fired; 1 one could not be reached, or was not back in time; 4 in
 time, but a component of one failed or had to be insisted upon; 1 not all were
 asked, the group is held by somebody else, or NATS is not there; 2 wrong flags;
-0.`,
+0 all have left, also if nobody was there, which it says on stderr.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return cli.Usage(c, fmt.Errorf("%d arguments, want one group", len(args)))
@@ -104,7 +105,8 @@ func (f *shutdownFlags) plan(c *cobra.Command, group string) (plan fleet.Plan, e
 		return fleet.Plan{}, cli.Usage(c, fmt.Errorf("%s: %w", cli.NameOf(c, flag), err))
 	}
 	for _, flag := range planFlags {
-		if f.resume && c.Flags().Changed(flag) {
+		given := c.Flags().Changed(flag) && cli.NameOf(c, flag) == "--"+flag // in the environment it is for new drains
+		if f.resume && (given || flag == "dry-run" && f.dryRun) {
 			return wrong(flag, fmt.Errorf("--resume goes on with the plan as it was"))
 		}
 	}

@@ -77,7 +77,8 @@ func TestShutdownStopsAtTheFirstThatGoesWrong(t *testing.T) {
 		t.Errorf("it does something to the terminal: %q", stdout)
 	}
 	code, stdout, _ = command(t, "ls", "api", "--nats", s.url())
-	if err := inOrder(stdout, "api-1", "LEAVING", "2 of 3, 1 failed, stopped: 1 failed, of at most 0"); code != cli.ExitOK || err != nil {
+	if err := inOrder(stdout, "api-1", "LEAVING", "2 of 3, 1 failed, stopped: 1 failed, of at most 0",
+		"To go on: farewell fleet shutdown api --resume"); code != cli.ExitOK || err != nil {
 		t.Error(code, err)
 	}
 	if code, stdout, _ = command(t, "shutdown", "api", "--resume", "--nats", s.url()); code != fsm.ExitImpolite || len(s.there("api")) != 1 {
@@ -227,6 +228,22 @@ func TestShutdownWhileNATSIsAway(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatalf("it does not end: %s", &r.stdout)
+	}
+}
+
+// What the environment says of new drains is in nobody's way who takes one up.
+func TestShutdownResumedWithFlagsInTheEnvironment(t *testing.T) {
+	s := startNATS(t)
+	t.Setenv("FAREWELL_ALARM", "25s") // of "farewell run", say
+	t.Setenv("FAREWELL_AT_ONCE", "2")
+	code, _, stderr := command(t, "shutdown", "api", "--resume", "--nats", s.url())
+	if code != cli.ExitFailed || !strings.Contains(stderr, "nothing in group api was left unfinished") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	t.Setenv("FAREWELL_DRY_RUN", "true") // but it promises that nobody is asked
+	code, _, stderr = command(t, "shutdown", "api", "--resume", "--nats", s.url())
+	if code != cli.ExitUsage || !strings.Contains(stderr, "FAREWELL_DRY_RUN: --resume goes on") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
