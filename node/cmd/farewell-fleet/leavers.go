@@ -88,10 +88,11 @@ func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, te
 const stillTime = time.Second
 
 // stopWatcher ends a watcher, and its callback, which may wait for somebody to read.
-// One that has ended in the moment it was made never says so.
+// It does not block: while NATS is away each one takes as long as a request
+// may take to end. One that has ended in the moment it was made never says so.
 func stopWatcher(w jetstream.KeyWatcher) {
-	_ = w.Stop() // of a connection that may be gone
 	go func() {
+		_ = w.Stop() // of a connection that may be gone
 		for {
 			select {
 			case _, open := <-w.Updates():

@@ -11,10 +11,11 @@ import (
 const stillTime = time.Second
 
 // End ends a watcher, and its callback, which may wait for somebody to read.
-// One that has ended in the moment it was made never says so.
+// It does not block: while NATS is away each one takes as long as a request
+// may take to end. One that has ended in the moment it was made never says so.
 func End(w jetstream.KeyWatcher) {
-	_ = w.Stop() // of a connection that may be gone
 	go func() {
+		_ = w.Stop() // of a connection that may be gone
 		for {
 			select {
 			case _, open := <-w.Updates():

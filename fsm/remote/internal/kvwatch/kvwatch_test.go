@@ -24,3 +24,22 @@ func TestStoppingAWatcherThatNeverSaysItHasEnded(t *testing.T) {
 		time.Sleep(2 * stillTime)
 	})
 }
+
+// slowToStop is one while NATS is away.
+type slowToStop struct{ neverClosed }
+
+func (slowToStop) Stop() error {
+	time.Sleep(5 * time.Second)
+	return nil
+}
+
+func TestStoppingAWatcherWhileNATSIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		End(slowToStop{neverClosed{make(chan jetstream.KeyValueEntry)}})
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it has waited for %v", took)
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
