@@ -146,7 +146,7 @@ func askOne(ctx context.Context, nc *nats.Conn, instance remote.Instance) (stand
 		known, err := wasThere(ctx, nc, instance)
 		why := "nobody of that name is known"
 		if known {
-			why = "was there, and has left no report: it died, or was cut off"
+			why = "was there, and has left no report: it died, was cut off, or ended at its alarm"
 		}
 		return standing{Instance: instance, State: gone, Error: why}, err
 	case missing != nil:

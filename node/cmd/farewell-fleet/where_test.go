@@ -235,6 +235,32 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
+// Who is to look, and not to touch, has enough in the rights of the page.
+func TestPermissionsToLook(t *testing.T) {
+	s := startNATS(t, withAccounts(t, "internal/page/testdata/page.conf"))
+	s.user = "process"
+	s.join("store", "store-1")
+	t.Setenv(userVariable, "page")
+	t.Setenv(passwordVariable, "page")
+	for line, want := range map[string]int{
+		"ls": cli.ExitOK, "status store": cli.ExitOK, "status store/store-2": cli.ExitFailed, "shutdown store --dry-run": cli.ExitOK,
+		"shutdown store": cli.ExitFailed,
+	} {
+		code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", s.url(), "--inbox-prefix", "_INBOX.page")...)
+		if code != want || strings.Contains(stderr, "permit") != (line == "shutdown store") {
+			t.Errorf("%s: exit code %d: %s%s", line, code, stdout, stderr)
+		}
+	}
+	r := begin(t, "watch", "--nats", s.url(), "--inbox-prefix", "_INBOX.page")
+	says(t, &r.stderr, following)
+	if code := r.ended(t); code != cli.ExitOK {
+		t.Errorf("exit code %d: %s", code, &r.stderr)
+	}
+	if left := s.there("store"); len(left) != 1 {
+		t.Errorf("still there are %q", left)
+	}
+}
+
 // What a user of docs/fleet.md may forget is said in words that help.
 func TestWhatUsersForget(t *testing.T) {
 	s := startNATS(t, withAccounts(t, accounts))
