@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -67,7 +66,13 @@ func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, te
 	if err != nil {
 		return err
 	}
-	defer stopWatcher(watcher)
+	defer func() {
+		_ = watcher.Stop()
+		go func() { // its callback may wait for somebody to read
+			for range watcher.Updates() {
+			}
+		}()
+	}()
 	for {
 		select {
 		case entry, open := <-watcher.Updates():
@@ -82,26 +87,4 @@ func eachEntry(ctx context.Context, bucket jetstream.KeyValue, prefix string, te
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// stillTime is how long a watcher that was stopped has to be still to have ended.
-const stillTime = time.Second
-
-// stopWatcher ends a watcher, and its callback, which may wait for somebody to read.
-// It does not block: while NATS is away each one takes as long as a request
-// may take to end. One that has ended in the moment it was made never says so.
-func stopWatcher(w jetstream.KeyWatcher) {
-	go func() {
-		_ = w.Stop() // of a connection that may be gone
-		for {
-			select {
-			case _, open := <-w.Updates():
-				if !open {
-					return
-				}
-			case <-time.After(stillTime):
-				return
-			}
-		}
-	}()
 }
