@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farewell-node/farewell/fsm"
+	"github.com/farewell-node/farewell/fsm/remote"
 	"github.com/farewell-node/farewell/fsm/remote/fleet"
 	"github.com/farewell-node/farewell/node/internal/cli"
 )
@@ -162,7 +164,7 @@ func dryRun(ctx context.Context, c *cobra.Command, nc *nats.Conn, plan fleet.Pla
 	}
 	page := cli.PageOf(c)
 	if len(preview.Lines) == 0 {
-		return sayEmpty(c, plan.Group)
+		return errors.Join(sayEmpty(c, plan.Group), sayWhichGroups(ctx, c, nc))
 	}
 	rows := [][]string{{"NEXT", "INSTANCE", "SINCE"}}
 	for i, l := range preview.Lines {
@@ -193,7 +195,9 @@ func (f *shutdownFlags) drain(ctx context.Context, c *cobra.Command, nc *nats.Co
 	}
 	started := d.Report()
 	if len(started.Lines) == 0 && !f.asJSON {
-		defer func() { _ = sayEmpty(c, plan.Group) }() // also that is said only when the lease is given back
+		defer func() { // also that is said only when the lease is given back
+			_ = errors.Join(sayEmpty(c, plan.Group), sayWhichGroups(ctx, c, nc))
+		}()
 	}
 	show := f.viewer(c, started)
 	report := runDrain(ctx, c, nc, d, show)
@@ -201,6 +205,34 @@ func (f *shutdownFlags) drain(ctx context.Context, c *cobra.Command, nc *nats.Co
 		fmt.Fprintf(c.ErrOrStderr(), "NATS is away: the lease could not be given back, and expires by itself, %v after NATS is back at most.\n", fleet.DefaultLease)
 	}
 	return errors.Join(f.print(c, report), cli.Code(report.ExitCode()))
+}
+
+// mostGroups is how many groups one line names.
+const mostGroups = 8
+
+// sayWhichGroups names those there are, to who may have mistyped one.
+func sayWhichGroups(ctx context.Context, c *cobra.Command, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	instances, err := remote.List(ctx, nc, "")
+	if err != nil {
+		return nil // it is not what was asked for
+	}
+	var groups []string
+	for _, i := range instances {
+		groups = append(groups, cli.Plain(i.Group))
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	if len(groups) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(groups) - mostGroups; n > 0 {
+		groups, more = groups[:mostGroups], fmt.Sprintf(" and %d more", n)
+	}
+	_, err = fmt.Fprintf(c.ErrOrStderr(), "The groups there are: %s%s.\n", strings.Join(groups, ", "), more)
+	return err
 }
 
 // heldInPlainWords says what can be done about a drain that cannot begin.

@@ -53,8 +53,11 @@ func TestShutdownAFewAtATime(t *testing.T) {
 	if left := s.there(""); len(left) != 1 || left[0] != "web-1" {
 		t.Errorf("still there are %q", left)
 	}
-	if code, stdout, stderr := command(t, "shutdown", "api", "--nats", s.url()); code != cli.ExitOK || stdout != "" || stderr != "Nobody is there in group api.\n" {
-		t.Errorf("once more: exit code %d: %s%s", code, stdout, stderr)
+	for _, line := range []string{"shutdown api", "shutdown api --dry-run"} { // or a name that was mistyped
+		code, stdout, stderr := command(t, append(strings.Fields(line), "--nats", s.url())...)
+		if code != cli.ExitOK || stdout != "" || stderr != "Nobody is there in group api.\nThe groups there are: web.\n" {
+			t.Errorf("once more, %s: exit code %d: %s%s", line, code, stdout, stderr)
+		}
 	}
 }
 
