@@ -17,6 +17,7 @@ import (
 // A process that can be asked to leave from elsewhere, and that has the store leave,
 // on another host, when its own requests are done.
 func Example() {
+	joined := make(chan *remote.Member, 1)
 	start := func(_ context.Context, o *fsm.Orchestrator) error {
 		nc, err := nats.Connect(nats.DefaultURL, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
 		if err != nil {
@@ -34,10 +35,16 @@ func Example() {
 		if err != nil {
 			return err
 		}
-		// The connection is closed by the end of the process, after the last word.
+		joined <- member
 		return o.Register("store", member.Component("store/store-1"), fsm.After("http"))
 	}
-	os.Exit(fsm.Main(fsm.Config{Alarm: 10 * time.Second}, start))
+	code := fsm.Main(fsm.Config{Alarm: 10 * time.Second}, start)
+	select {
+	case member := <-joined:
+		<-member.Done() // its last word is out; the end of the process closes the connection
+	default:
+	}
+	os.Exit(code)
 }
 
 // All instances of a group leave, one after the other, the oldest first; the first
