@@ -98,12 +98,12 @@ func watch(ctx context.Context, nc *nats.Conn, group string, withEvents bool, yi
 		defer func() { _ = sub.Unsubscribe() }() // of a connection that may be closed
 	}
 	w := &registryWatch{buckets: b, pattern: pattern, there: map[string]Instance{}}
+	back := nc.StatusChanged(nats.CONNECTED) // before, so that no reconnection is missed
+	defer nc.RemoveStatusListener(back)
 	if err := w.open(ctx); err != nil {
 		return err
 	}
 	defer w.stop()
-	back := nc.StatusChanged(nats.CONNECTED)
-	defer nc.RemoveStatusListener(back)
 	var again <-chan time.Time
 	for {
 		var news []News
@@ -156,33 +156,53 @@ type registryWatch struct {
 	there            map[string]Instance // by key
 	listed           map[string]bool     // the keys that have been told since open; nil when all have been
 	told             bool                // that all were
-	report           uint64              // the revision before the next report
+	report           uint64              // the revision before the next report, …
+	made             time.Time           // … in the bucket that was made then; zero before the first open
 }
 
 // open begins to watch, or begins anew when NATS is back: the watchers would notice by
 // themselves, but not for up to 20 s. It changes nothing if it fails.
 func (w *registryWatch) open(ctx context.Context) error {
-	if w.report == 0 {
-		status, err := w.buckets.reports.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if s, ok := status.(*jetstream.KeyValueBucketStatus); ok {
-			w.report = s.StreamInfo().State.LastSeq
-		}
+	report, made, err := w.begin(ctx)
+	if err != nil {
+		return err
 	}
 	present, err := w.buckets.present.Watch(ctx, w.pattern)
 	if err != nil {
 		return err
 	}
-	reports, err := w.buckets.reports.Watch(ctx, "report."+w.pattern, jetstream.ResumeFromRevision(w.report+1))
+	reports, err := w.buckets.reports.Watch(ctx, "report."+w.pattern, jetstream.ResumeFromRevision(report+1))
 	if err != nil {
 		kvwatch.End(present)
 		return err
 	}
 	w.stop()
 	w.present, w.reports, w.listed = present, reports, map[string]bool{}
+	w.report, w.made = report, made
 	return nil
+}
+
+// begin returns the revision after which reports are news: that of the last one that
+// was told, or at first of the last one that is there. In a bucket that was lost and
+// made anew all are, and its revisions begin anew: a server asked for later ones would
+// say nothing until it has as many.
+func (w *registryWatch) begin(ctx context.Context) (report uint64, made time.Time, err error) {
+	status, err := w.buckets.reports.Status(ctx)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	s, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return w.report, w.made, nil
+	}
+	switch info := s.StreamInfo(); {
+	case w.made.IsZero():
+		return info.State.LastSeq, info.Created, nil
+	case !w.made.Equal(info.Created):
+		return 0, info.Created, nil
+	default: // fewer than were told is what a crash has left of it
+		return min(w.report, info.State.LastSeq), info.Created, nil
+	}
 }
 
 func (w *registryWatch) stop() {

@@ -112,3 +112,63 @@ func watchInto(t *testing.T, url string) <-chan News {
 	t.Cleanup(func() { cancel(); <-ended })
 	return told
 }
+
+// Who has left after the registry was lost is told, though its revisions begin anew.
+func TestWatchOverALossTellsReports(t *testing.T) {
+	t.Parallel()
+	var store string
+	s := startServer(t, func(o *server.Options) { store = o.StoreDir })
+	for range 3 { // so that the reports had more revisions than they will have
+		before := s.process("api/api-1", fsm.Config{})
+		listed(t, before.nc, "", "api/api-1")
+		before.Request(fsm.Command{})
+		before.ended()
+	}
+	first := s.process("api/api-1", fsm.Config{})
+	listed(t, first.nc, "", "api/api-1")
+	second := s.process("api/api-2", fsm.Config{})
+	listed(t, first.nc, "", "api/api-1", "api/api-2")
+	link := newLink(t, strings.TrimPrefix(s.url(), "nats://"))
+	told := watchInto(t, link.url())
+	expectNews(t, told, "listed")
+	link.setCut(true)
+	s.kill()
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	eventually(t, func() error { // both join anew
+		if list, err := List(t.Context(), first.nc, "api"); err != nil || len(list) != 2 {
+			return fmt.Errorf("listed are %v, %w", list, err)
+		}
+		return nil
+	})
+	first.Request(fsm.Command{}) // while it is cut off
+	first.ended()
+	link.breakOff()
+	link.setCut(false)
+	expectNews(t, told, "left api/api-1")
+	second.Request(fsm.Command{})
+	second.ended()
+	expectNews(t, told, "left api/api-2")
+}
+
+// Who has begun to watch before anybody has ever joined misses no report either.
+func TestWatchFromNothingOverAPartition(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	if err := Setup(t.Context(), s.connect(), Registry{}); err != nil {
+		t.Fatal(err)
+	}
+	link := newLink(t, strings.TrimPrefix(s.url(), "nats://"))
+	told := watchInto(t, link.url())
+	expectNews(t, told, "listed")
+	p := s.process("api/api-1", fsm.Config{})
+	expectNews(t, told, "joined api/api-1")
+	link.setCut(true)
+	link.breakOff()
+	p.Request(fsm.Command{})
+	p.ended()
+	link.setCut(false)
+	expectNews(t, told, "left api/api-1")
+}
