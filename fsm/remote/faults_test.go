@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -630,5 +631,39 @@ func TestHowLongSilenceIsBorne(t *testing.T) {
 		if f.mute(now) != c.mute {
 			t.Errorf("%s: %t", name, !c.mute)
 		}
+	}
+}
+
+// A connection that was closed for good, as nats.go's are after two minutes unless they
+// are told otherwise, is not waited for.
+func TestConnectionIsClosedInTheMiddle(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	store := s.process("store/store-1", fsm.Config{Alarm: generous})
+	begun, release := make(chan struct{}), make(chan struct{})
+	store.register("disk", fsm.Func(func(context.Context) error { close(begun); <-release; return nil }))
+	asker := s.connect()
+	to := listed(t, asker, "", "store/store-1")[0]
+	go func() {
+		<-begun
+		asker.Close()
+	}()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(generous/2, func() { cancel(errors.New("it waits for ever")) })
+	defer late.Stop()
+	if _, err := Shutdown(ctx, asker, to, "", fsm.Command{}); !errors.Is(err, ErrUnreachable) || !errors.Is(err, ErrAway) {
+		t.Errorf("got %v", err)
+	}
+	close(release)
+}
+
+// Who has all the time there is has a command that is not late from the beginning.
+func TestAllTheTimeThereIs(t *testing.T) {
+	t.Parallel()
+	f := &follower{left: func() time.Duration { return math.MaxInt64 }, uptime: time.Hour, clock: time.Now()}
+	var r request
+	if f.fill(&r); r.Until < r.Command.Within {
+		t.Errorf("within %v, until %v", r.Command.Within, r.Until)
 	}
 }

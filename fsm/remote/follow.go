@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -107,8 +108,8 @@ func by(asked string, self Instance) string {
 //
 // The report is what the process says; its Err, its exit code and its culprits are
 // not this function's error. The error wraps [ErrUnreachable] if there is no report,
-// the cause of ctx when that ends first, [ErrAway] in it if NATS is away, or
-// [ErrInvalid]. With an error the report is what was heard last, and may be nil.
+// the cause of ctx when that ends first, [ErrAway] in it if NATS is away, at once if nc
+// is closed, or [ErrInvalid]. With an error the report is what was heard last, and may be nil.
 // Where neither ctx nor command says until when, a process that is there and says
 // nothing, such as one that was stopped in a debugger, is unreachable three seconds
 // after the alarm that it has told of, or 30 s after its last word.
@@ -245,6 +246,10 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 		case l := <-f.found:
 			over, err = f.learn(l)
 		case <-tick.C:
+			if f.nc.IsClosed() { // for good
+				f.why = ErrAway
+				return nil, f.unreachable()
+			}
 			if left := f.left(); left == 1 || left == 0 && f.mute(time.Now()) {
 				return nil, f.unreachable()
 			}
@@ -337,7 +342,8 @@ func (f *follower) fill(r *request) {
 		r.Command.Within = max(1, left-min(left/10, reportTime))
 		valid = r.Command.Within
 	}
-	r.Until = f.uptime + time.Since(f.clock) + valid
+	now := f.uptime + time.Since(f.clock)
+	r.Until = now + min(valid, math.MaxInt64-max(0, now)) // or all the time there is would be none
 	if r.Action == insist {
 		r.Command.Reason = "the one who asked insists: " + r.Command.Reason
 	}
