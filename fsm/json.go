@@ -113,6 +113,9 @@ type millis float64
 func inMillis(d time.Duration) millis { return millis(d) / millis(time.Millisecond) }
 
 func (m millis) duration() time.Duration {
+	if m >= inMillis(math.MaxInt64) { // the conversion would overflow
+		return math.MaxInt64
+	}
 	return time.Duration(math.Round(float64(m) * float64(time.Millisecond)))
 }
 

@@ -24,15 +24,15 @@ type Options struct {
 	// every failure; slog.Default() if nil.
 	Logger *slog.Logger
 	// Lease is how long the group stays held after the operator has died; whole seconds,
-	// rounded up; [DefaultLease] if zero.
+	// rounded up, at most [Keep]; [DefaultLease] if zero.
 	Lease time.Duration
 	// Forgive is for [Resume]: the failures that there were do not count any more.
 	Forgive bool
 }
 
 func (o *Options) validate() error {
-	if o.Lease < 0 || !within(maxName, o.Operator) {
-		return fmt.Errorf("%w: an operator has at most %d bytes, and a lease is not negative", ErrInvalid, maxName)
+	if o.Lease < 0 || o.Lease > Keep || !within(maxName, o.Operator) {
+		return fmt.Errorf("%w: an operator has at most %d bytes, and a lease is not negative and at most %v", ErrInvalid, maxName, Keep)
 	}
 	o.Lease = (cmp.Or(o.Lease, DefaultLease) + time.Second - 1).Truncate(time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -145,6 +146,26 @@ func TestWhatIsRefused(t *testing.T) {
 	} {
 		if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// All the time there is can be written down and read back.
+func TestTheLongestBackIsReadBack(t *testing.T) {
+	t.Parallel()
+	plan := Plan{Group: "api", Back: math.MaxInt64, Command: fsm.Command{Within: math.MaxInt64}}
+	data := must(json.Marshal(record{ID: "x", Plan: plan}))(t)
+	if r, err := decodeRecord("api", data); err != nil || r.Plan.Back != plan.Back || r.Plan.Command.Within != plan.Command.Within {
+		t.Errorf("got %+v, %v", r.Plan, err)
+	}
+}
+
+// A lease that would outlive what it is about, or that overflows, is refused.
+func TestLeaseIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, lease := range []time.Duration{-1, Keep + 1, math.MaxInt64} {
+		if err := (&Options{Lease: lease}).validate(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%v: %v", lease, err)
 		}
 	}
 }
