@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -270,7 +271,7 @@ func (d *Drain) takeUp(ctx context.Context, options Options) (err error) {
 			return fmt.Errorf("%w: another drain has begun meanwhile, %s", ErrHeld, d.record.ID)
 		}
 		d.record.Resumed++
-		d.record.Operator, d.record.Stopped = options.Operator, ""
+		d.record.Operator, d.record.Run, d.record.Stopped = options.Operator, d.lease.entry.Token, ""
 		return nil
 	})
 	if err != nil {
@@ -300,11 +301,12 @@ func newDrain(ctx context.Context, nc *nats.Conn, j *journal, r record, options 
 		inbox:    inbox{filled: make(chan struct{}, 1)},
 		stopping: make(chan struct{}), leaving: make(chan struct{}),
 	}
+	d.record.Run = nuid.Next()
 	d.abandon = sync.OnceFunc(func() { close(d.leaving) })
 	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	d.lease = &lease{
 		store: newLeaseKeeper(j, options.Lease), group: r.Plan.Group, ttl: options.Lease, logger: d.logger,
-		entry: tenure{Token: nuid.Next(), Drain: r.ID, Operator: options.Operator, Since: d.begun},
+		entry: tenure{Token: d.record.Run, Drain: r.ID, Operator: options.Operator, Since: d.begun},
 		fence: d.fence,
 		say:   func() { d.inbox.post(message{kind: aboutLease}) },
 	}
@@ -388,6 +390,13 @@ func (d *Drain) listed(ctx context.Context) (instances []remote.Instance, err er
 			case m.kind == aboutRegistry && m.news.Kind == remote.Joined:
 				instances = append(instances, m.news.Instance)
 				d.present[m.news.Instance.Name] = m.news.Instance.Incarnation
+			case m.kind == aboutRegistry && (m.news.Kind == remote.Withdrawn || m.news.Kind == remote.Expired):
+				instances = slices.DeleteFunc(instances, func(i remote.Instance) bool {
+					return i.Name == m.news.Instance.Name && i.Incarnation == m.news.Instance.Incarnation
+				})
+				if d.present[m.news.Instance.Name] == m.news.Instance.Incarnation {
+					delete(d.present, m.news.Instance.Name)
+				}
 			case m.kind == aboutRegistry && m.news.Kind == remote.Listed:
 				d.inbox.putBack(messages[i+1:])
 				return newestOf(instances), nil
@@ -457,13 +466,13 @@ func (d *Drain) writeRecord(ctx context.Context) error {
 		if !errors.Is(err, errConflict) {
 			return err
 		}
-		// The answer to an earlier attempt may have been lost. A run of a drain is the
-		// only one that writes its number.
+		// The answer to an earlier attempt may have been lost. A number does not do: two
+		// may have taken the same drain up, the first of whom was frozen since.
 		r, at, rerr := d.journal.record(ctx)
 		if rerr != nil && !errors.Is(rerr, errNone) && !errors.Is(rerr, ErrInvalid) {
 			return rerr
 		}
-		if rerr != nil || r.ID != d.record.ID || r.Resumed != d.record.Resumed || at <= d.revision {
+		if rerr != nil || r.ID != d.record.ID || r.Run != d.record.Run || at <= d.revision {
 			return err
 		}
 		d.revision = at

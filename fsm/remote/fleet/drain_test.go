@@ -658,3 +658,62 @@ func TestGarbageInTheBucket(t *testing.T) {
 		t.Errorf("it is held by nobody knows whom: %v", err)
 	}
 }
+
+// Two who take up the same drain, one of whom had the lease and was frozen until it had
+// expired, do not take the other's record for their own.
+func TestARecordIsOfOneRun(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	j := must(openJournal(t.Context(), nc, "api", true))(t)
+	was := record{ID: "x", Plan: Plan{Group: "api"}, Resumed: 1}
+	revision := must(j.write(t.Context(), recordKey("api"), was, 0, 0))(t)
+	var runs []*Drain
+	for range 2 {
+		options := Options{}.quiet()
+		if err := options.validate(); err != nil {
+			t.Fatal(err)
+		}
+		d := newDrain(t.Context(), nc, j, was, options)
+		d.revision = revision
+		runs = append(runs, d)
+	}
+	if err := runs[0].writeRecord(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := runs[1].writeRecord(t.Context()); !errors.Is(err, errConflict) {
+		t.Errorf("the second one has it too: %v", err)
+	}
+	runs[0].revision = revision // the answer was lost
+	if err := runs[0].writeRecord(t.Context()); err != nil {
+		t.Errorf("its own record: %v", err)
+	}
+	for _, d := range runs {
+		d.cancel(nil)
+	}
+}
+
+// Who withdraws while the list is read is not in the plan.
+func TestWithdrawsWhileTheListIsRead(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	j := must(openJournal(t.Context(), nc, "api", true))(t)
+	d := newDrain(t.Context(), nc, j, record{ID: "x", Plan: Plan{Group: "api"}}, Options{Lease: time.Second}.quiet())
+	defer d.cancel(nil)
+	d.inbox.post(message{kind: relisting})
+	stays, goes := remote.Instance{Group: "api", Name: "api-0", Incarnation: "a"}, remote.Instance{Group: "api", Name: "api-1", Incarnation: "b"}
+	again := remote.Instance{Group: "api", Name: "api-0", Incarnation: "c"}
+	for _, n := range []remote.News{
+		{Kind: remote.Joined, Instance: stays},
+		{Kind: remote.Joined, Instance: goes},
+		{Kind: remote.Withdrawn, Instance: goes},
+		{Kind: remote.Joined, Instance: again},
+		{Kind: remote.Expired, Instance: stays}, // comes late, and is not about that one
+		{Kind: remote.Listed},
+	} {
+		d.inbox.post(message{kind: aboutRegistry, news: n})
+	}
+	got := must(d.listed(t.Context()))(t)
+	if len(got) != 1 || got[0].Incarnation != "c" || len(d.present) != 1 || d.present["api-0"] != "c" {
+		t.Errorf("there are %v, %v", got, d.present)
+	}
+}

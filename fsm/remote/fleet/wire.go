@@ -40,6 +40,7 @@ type record struct {
 	ID       string    `json:"id"`
 	Operator string    `json:"operator"` // who ran it last
 	Plan     Plan      `json:"plan"`
+	Run      string    `json:"run"`   // of whoever has written it: the token of his lease
 	Parts    int       `json:"parts"` // of the plan
 	Began    time.Time `json:"began"` // by the clock of who began it
 	Took     millis    `json:"tookMs"`
@@ -87,7 +88,7 @@ func decodeRecord(group string, data []byte) (r record, err error) {
 		err = fmt.Errorf("%w: record of %q", ErrInvalid, clipped(r.Plan.Group, maxName))
 	case !r.counts.valid() || r.Parts < 0 || r.Parts > r.Total || r.Resumed < 0 || !r.Took.valid():
 		err = fmt.Errorf("%w: record of %d instances in %d parts", ErrInvalid, r.Total, r.Parts)
-	case !within(maxName, r.Operator, r.Replaced) || !within(4*maxText, r.Stopped):
+	case !within(maxName, r.Operator, r.Replaced, r.Run) || !within(4*maxText, r.Stopped):
 		err = fmt.Errorf("%w: record: too long", ErrInvalid)
 	}
 	if err != nil {
