@@ -104,6 +104,14 @@ func newCore(atOnce, maxFailed int, back bool, states []InstanceState) core {
 	return c
 }
 
+// keepPlace has one that has failed in an earlier run go on taking its place until it
+// is back or overdue. It is called before the first input.
+func (c *core) keepPlace(who int) {
+	m := &c.members[who]
+	m.place, m.away = true, true
+	c.out++
+}
+
 // over reports whether nothing more will happen that counts: all are done, and back if
 // they have to be.
 func (c *core) over() bool { return c.busy == 0 && c.waiting == 0 && c.out == 0 }
@@ -111,7 +119,7 @@ func (c *core) over() bool { return c.busy == 0 && c.waiting == 0 && c.out == 0 
 // complete reports whether everybody has an outcome, so that it does not matter that
 // nobody else is to be asked.
 func (c *core) complete() bool {
-	return c.stopped != abandoned && !slices.ContainsFunc(c.members, func(m member) bool { return m.state == Skipped })
+	return c.stopped != abandoned && !slices.ContainsFunc(c.members, func(m member) bool { return !m.state.recorded() })
 }
 
 // apply takes what happened, and returns what follows from it. What cannot be, or

@@ -659,6 +659,107 @@ func TestGarbageInTheBucket(t *testing.T) {
 	}
 }
 
+// It is no success either where nobody else was to be asked.
+func TestConnectionIsClosedUnderTheLast(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	begun, release := make(chan struct{}), make(chan struct{})
+	members(t, s.Connect(), 1, func(context.Context) error { close(begun); <-release; return nil })
+	nc := s.Connect()
+	d := begin1(t, nc, Plan{}, Options{})
+	go func() {
+		<-begun
+		nc.Close()
+	}()
+	if r := ran(t, d); states(r) != "0 asked" || !strings.Contains(r.Stopped, "connection is closed") || r.ExitCode() == 0 {
+		t.Errorf("got\n%s", r)
+	}
+	close(release)
+}
+
+// One that has failed keeps its place until it is back, also when the drain is taken up
+// again meanwhile.
+func TestWhoHasFailedKeepsItsPlaceInTheNextRun(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect()
+	var back atomic.Bool
+	join(t, nc, "api/api-0", func(context.Context) error {
+		if !back.Load() {
+			t.Error("it is asked, and another one is away")
+		}
+		return nil
+	})
+	listed(t, nc, 1)
+	join(t, nc, "api/api-1", func(context.Context) error { return errors.New("half synced") })
+	listed(t, nc, 2)
+	d := begin1(t, nc, Plan{Back: generous, MaxFailed: 1}, Options{})
+	go func() {
+		natstest.Eventually(t, func() error {
+			if s, err := Current(t.Context(), nc, "api"); err != nil || s.Done != 1 {
+				return fmt.Errorf("it stands so: %+v, %w", s, err)
+			}
+			return nil
+		})
+		d.Abandon()
+	}()
+	ran(t, d)
+	d = must(Resume(t.Context(), nc, "api", Options{}.quiet()))(t)
+	go func() {
+		_ = pause(t.Context(), 300*time.Millisecond)
+		back.Store(true)
+		join(t, nc, "api/api-1", nil)
+		for p := range d.Progress(t.Context()) {
+			if p.State == Away {
+				join(t, nc, p.Instance.String(), nil)
+			}
+		}
+	}()
+	if r := ran(t, d); states(r) != "1 failed, 0 back" || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+}
+
+// A wire that is cut and looks whole is NATS being away: what the operator cannot hear
+// decides nothing.
+func TestOperatorIsDeaf(t *testing.T) {
+	t.Parallel()
+	for name, plan := range map[string]Plan{
+		"asked": {Command: fsm.Command{Within: time.Second}},
+		"away":  {Back: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Start(t)
+			nc := s.Connect()
+			link := natstest.NewLink(t, strings.TrimPrefix(s.URL(), "nats://"))
+			begun, release := make(chan struct{}), make(chan struct{})
+			members(t, nc, 1, func(context.Context) error { close(begun); <-release; return nil })
+			d := begin1(t, natstest.Connect(t, link.URL()), plan, Options{})
+			go func() {
+				<-begun
+				if plan.Back > 0 {
+					close(release)
+					for p := range d.Progress(t.Context()) {
+						if p.State == Away {
+							break
+						}
+					}
+					link.SetCut(true)
+					join(t, nc, "api/api-0", nil)
+				} else {
+					link.SetCut(true)
+					close(release)
+				}
+				_ = pause(t.Context(), 3*time.Second)
+				link.SetCut(false)
+			}()
+			if r := ran(t, d); r.Count(Left, Back) != 1 || r.Stopped != "" {
+				t.Errorf("got\n%s", r)
+			}
+		})
+	}
+}
+
 // Two who take up the same drain, one of whom had the lease and was frozen until it had
 // expired, do not take the other's record for their own.
 func TestARecordIsOfOneRun(t *testing.T) {

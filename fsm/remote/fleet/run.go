@@ -18,6 +18,10 @@ import (
 // processes join again within a second of it.
 const settleTime = 3 * time.Second
 
+// answerTime is how long NATS may take to answer before it counts as away. What is
+// asked once more for nothing, because it was just busy, does no harm.
+const answerTime = 500 * time.Millisecond
+
 // message is what Run is told by others: an input of the core, or what becomes one.
 type message struct {
 	kind   messageKind
@@ -117,6 +121,7 @@ func (d *Drain) run(ctx context.Context) {
 	if d.core.failed > d.core.maxFailed { // as it was stopped before
 		d.apply(input{kind: stopping, stop: tooManyFailed}, message{})
 	}
+	d.keepPlaces()
 	interruption := ctx.Done()
 	if ctx.Err() != nil {
 		d.interrupt(ctx)
@@ -137,6 +142,20 @@ func (d *Drain) run(ctx context.Context) {
 			d.core.stopped = abandoned // also if it was stopped before
 			d.cancel(errStopped)
 			return
+		}
+	}
+}
+
+// keepPlaces has those that were asked in an earlier run, have failed and are to come
+// back take their places, so that no more are away than may be.
+func (d *Drain) keepPlaces() {
+	if d.record.Plan.Back == 0 || d.core.stopped != notStopped || d.core.waiting == 0 {
+		return
+	}
+	for who := range d.lines {
+		if l := &d.lines[who]; l.State == Failed && l.ExitCode != fsm.ExitOK && !l.Asked.IsZero() {
+			d.core.keepPlace(who)
+			d.await(who)
 		}
 	}
 }
@@ -314,7 +333,7 @@ func (d *Drain) ask(who int) {
 		if d.ctx.Err() != nil {
 			return
 		}
-		if err != nil && (errors.Is(err, remote.ErrAway) || !d.nc.IsConnected() || d.reconnects() != began) && !d.nc.IsClosed() {
+		if err != nil && (errors.Is(err, remote.ErrAway) || d.wasAway(began)) {
 			if d.connected() != nil {
 				return
 			}
@@ -362,7 +381,14 @@ func (d *Drain) hasAsked(r *fsm.Report) bool {
 
 func (d *Drain) reconnects() uint64 { return d.nc.Stats().Reconnects }
 
-// connected blocks until NATS is there.
+// wasAway reports whether NATS is away, or was since there were so many reconnections:
+// then it means nothing that nothing was heard. That a wire is cut may show on it in
+// minutes only, so NATS is asked.
+func (d *Drain) wasAway(reconnects uint64) bool {
+	return !d.nc.IsConnected() || d.reconnects() != reconnects || d.nc.FlushTimeout(answerTime) != nil
+}
+
+// connected blocks until NATS is there, and fails if that will not be.
 func (d *Drain) connected() error {
 	changed := d.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer d.nc.RemoveStatusListener(changed)
@@ -392,7 +418,7 @@ func (d *Drain) await(who int) {
 			if pause(d.ctx, wait) != nil {
 				return
 			}
-			if d.nc.IsConnected() && d.reconnects() == before {
+			if !d.wasAway(before) {
 				break
 			}
 			if d.connected() != nil {
