@@ -667,3 +667,22 @@ func TestAllTheTimeThereIs(t *testing.T) {
 		t.Errorf("within %v, until %v", r.Command.Within, r.Until)
 	}
 }
+
+// What has not been taken is sent again soon, insisting too: it has little time.
+func TestHowSoonItIsSentAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		f    follower
+		next time.Duration
+	}{
+		"it was not taken":                       {follower{}, 2 * resendFirst},
+		"it was taken":                           {follower{accepted: true}, resend},
+		"insisting was not":                      {follower{accepted: true, insisting: true}, 2 * resendFirst},
+		"that was too":                           {follower{accepted: true, insisting: true, insisted: true}, resend},
+		"it was taken, and then nobody answered": {follower{accepted: true, silent: time.Now()}, resend},
+	} {
+		if got := c.f.pauseAfter(resendFirst); got != c.next {
+			t.Errorf("%s: after %v", name, got)
+		}
+	}
+}

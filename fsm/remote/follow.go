@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// A command is sent again after resendFirst, then after twice as long, and so on to
+	// A command, or that it is insisted upon, is sent again after resendFirst, then after twice as long, and so on to
 	// resend. Once it was taken that asks how things stand: after resend, then after
 	// twice as long, and so on to resendTaken, since the report comes by itself, and a
 	// fleet that is asked all the time has no time to leave.
@@ -204,6 +204,7 @@ type follower struct {
 	told      bool // the command was sent; it may have been taken without our knowing
 	accepted  bool
 	insisting bool
+	insisted  bool // that was taken
 	looking   bool
 	silent    time.Time // since when nobody answers; zero if somebody does
 	word      time.Time // the last one that was heard, or could not be while NATS was away
@@ -265,6 +266,8 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 				end = time.After(left - min(left/2, endMargin))
 			}
 			f.send()
+			pause = resendFirst
+			tick.Reset(pause)
 		case <-end:
 			return nil, f.unreachable()
 		case <-ctx.Done():
@@ -279,7 +282,7 @@ func (f *follower) follow(ctx context.Context) (*fsm.Report, error) {
 // pauseAfter returns how long to wait until the next sending.
 func (f *follower) pauseAfter(pause time.Duration) time.Duration {
 	switch {
-	case !f.accepted:
+	case !f.accepted, f.insisting && !f.insisted:
 		return min(2*pause, resend)
 	case !f.silent.IsZero(), !f.due.IsZero() && time.Now().After(f.due): // it may have died: look closely
 		return resend
@@ -384,7 +387,7 @@ func (f *follower) takeReply(r reply) (over bool, err error) {
 			f.accepted = true
 			f.send()
 		}
-		f.accepted = true
+		f.accepted, f.insisted = true, f.insisted || r.Action == insist
 		return f.hear(r.Report, r.Over)
 	case f.answered:
 		return false, nil
