@@ -818,3 +818,56 @@ func TestWithdrawsWhileTheListIsRead(t *testing.T) {
 		t.Errorf("there are %v, %v", got, d.present)
 	}
 }
+
+// What an operator was about to ask when he was cut off he does not ask when he is back
+// and somebody else has the group.
+func TestOperatorIsCutOffWhileHeAsks(t *testing.T) {
+	t.Parallel()
+	for name, within := range map[string]time.Duration{"for less than it lasts": time.Second, "for longer": generous} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); operatorIsCutOffWhileHeAsks(t, within) })
+	}
+}
+
+func operatorIsCutOffWhileHeAsks(t *testing.T, within time.Duration) {
+	s := natstest.Start(t)
+	nc := s.Connect()
+	link := natstest.NewLink(t, strings.TrimPrefix(s.URL(), "nats://"))
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	all := members(t, nc, 2, func(context.Context) error { begun <- struct{}{}; <-release; return nil })
+	d := begin1(t, natstest.Connect(t, link.URL()), Plan{Command: fsm.Command{Within: within}}, Options{Lease: 2 * time.Second})
+	link.SetCut(true)
+	done := make(chan *Report, 1)
+	go func() {
+		r, _ := d.Run(t.Context())
+		done <- r
+	}()
+	for p := range d.Progress(t.Context()) {
+		if p.State == Asked {
+			break
+		}
+	}
+	var other *Drain
+	natstest.Eventually(t, func() (err error) {
+		other, err = Begin(t.Context(), nc, Plan{Group: "api", Order: Oldest, Command: fsm.Command{Reason: "mine"}}, Options{Operator: "bob"}.quiet())
+		return err
+	})
+	ended := make(chan *Report, 1)
+	go func() {
+		r, _ := other.Run(t.Context())
+		ended <- r
+	}()
+	<-begun
+	link.SetCut(false)
+	if r := <-done; states(r) != "1 skipped, 0 skipped" || !strings.Contains(r.Stopped, "bob") {
+		t.Errorf("got\n%s", r)
+	}
+	close(release)
+	if r := <-ended; states(r) != "0 left, 1 left" || r.Stopped != "" {
+		t.Errorf("got\n%s", r)
+	}
+	for _, p := range all {
+		if c := p.requests(); len(c) != 1 || c[0].Reason != "mine" {
+			t.Errorf("%s was asked %+v", p.member.Instance(), c)
+		}
+	}
+}

@@ -94,10 +94,16 @@ func (l *lease) acquire(ctx context.Context) error {
 func (l *lease) margin() time.Duration { return l.ttl / 6 }
 
 // holds reports whether nobody else can have the lease now.
-func (l *lease) holds() bool {
+func (l *lease) holds() bool { return l.left() > 0 }
+
+// left is for how long it is relied upon, unless it is renewed.
+func (l *lease) left() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lost == nil && elapsed(l.sent) < l.ttl-l.margin()
+	if l.lost != nil {
+		return 0
+	}
+	return l.ttl - l.margin() - elapsed(l.sent)
 }
 
 // elapsed is the time since then, also that in which the machine was suspended, which
@@ -130,7 +136,25 @@ func (l *lease) await(ctx context.Context, stopped <-chan struct{}) error {
 	}
 }
 
-var errStopped = errors.New("the drain was stopped")
+var (
+	errStopped  = errors.New("the drain was stopped")
+	errDoubtful = errors.New("the lease cannot be renewed")
+)
+
+// lookTime is how often somebody who relies on the lease looks at it: a timer does not
+// count the time in which the machine was suspended.
+const lookTime = 500 * time.Millisecond
+
+// until blocks until the lease is not to be relied upon, and returns errDoubtful, or
+// until ctx ends.
+func (l *lease) until(ctx context.Context) error {
+	for left := l.left(); left > 0; left = l.left() {
+		if err := pause(ctx, min(left, lookTime)); err != nil {
+			return err
+		}
+	}
+	return errDoubtful
+}
 
 // err returns why the lease is lost for good, or nil.
 func (l *lease) err() error {

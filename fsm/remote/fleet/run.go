@@ -327,17 +327,29 @@ func (d *Drain) ask(who int) {
 		return
 	}
 	to, id := d.lines[who].Instance, d.commandID(who) // that of a line never changes
-	for {
+	for again := false; ; {
 		began := d.reconnects()
-		report, err := remote.Shutdown(d.ctx, d.nc, to, id, d.record.Plan.Command)
+		report, err := d.shutdown(to, id)
 		if d.ctx.Err() != nil {
 			return
 		}
-		if err != nil && (errors.Is(err, remote.ErrAway) || d.wasAway(began)) {
+		if err != nil && (errors.Is(err, errDoubtful) || errors.Is(err, remote.ErrAway) || d.wasAway(began)) {
 			if d.connected() != nil {
 				return
 			}
+			if d.lease.await(d.ctx, nil) != nil && d.isRunning(to) { // and now it is somebody else's
+				d.inbox.post(message{input: input{kind: unasked, who: who}})
+				return
+			}
 			continue
+		}
+		if err != nil { // perhaps only its last word was not heard
+			if kept, _ := remote.LastReport(d.ctx, d.nc, to); kept != nil {
+				report, err = kept, nil
+			} else if !again && d.isRunning(to) { // nor has it heard
+				again = true
+				continue
+			}
 		}
 		m := message{input: input{kind: answered, who: who, verdict: silent}, report: report, err: err}
 		switch {
@@ -352,6 +364,24 @@ func (d *Drain) ask(who int) {
 		d.inbox.post(m)
 		return
 	}
+}
+
+// shutdown asks for as long as the lease is relied upon: what has not arrived by then
+// must not arrive when somebody else has the group. When it is lost there is nothing to
+// be held again, and those that were asked are waited for.
+func (d *Drain) shutdown(to remote.Instance, id string) (*fsm.Report, error) {
+	ctx, cancel := context.WithCancelCause(d.ctx)
+	defer cancel(nil)
+	if d.lease.err() == nil {
+		d.started.Go(func() { cancel(d.lease.until(ctx)) })
+	}
+	return remote.Shutdown(ctx, d.nc, to, id, d.record.Plan.Command)
+}
+
+// isRunning reports whether an instance says that it has not been asked to leave.
+func (d *Drain) isRunning(to remote.Instance) bool {
+	status, err := remote.Ask(d.ctx, d.nc, to.String())
+	return err == nil && status.Instance.Incarnation == to.Incarnation && status.State == fsm.Running
 }
 
 // isThere reports whether one that says nothing may be there all the same: frozen, or
@@ -407,8 +437,8 @@ func (d *Drain) connected() error {
 
 // await has an instance be overdue after a while, in which NATS is there.
 func (d *Drain) await(who int) {
-	name, incarnation := d.lines[who].Instance.Name, d.lines[who].Instance.Incarnation
-	if other := d.present[name]; other != "" && other != incarnation {
+	to := d.lines[who].Instance
+	if other := d.present[to.Name]; other != "" && other != to.Incarnation {
 		d.inbox.post(message{input: input{kind: returned, who: who}})
 		return
 	}
@@ -425,7 +455,11 @@ func (d *Drain) await(who int) {
 				return
 			}
 		}
-		d.inbox.post(message{input: input{kind: overdue, who: who}})
+		kind := overdue
+		if there, err := remote.Ask(d.ctx, d.nc, to.String()); err == nil && there.Instance.Incarnation != to.Incarnation {
+			kind = returned // and the news of it is on its way
+		}
+		d.inbox.post(message{input: input{kind: kind, who: who}})
 	})
 }
 
