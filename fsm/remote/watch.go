@@ -112,7 +112,9 @@ func watch(ctx context.Context, nc *nats.Conn, group string, withEvents bool, yi
 			if !open {
 				return ended(ctx)
 			}
-			news = w.entry(entry)
+			if news = w.entry(entry); entry == nil && w.anew {
+				again = time.After(rejoinTime)
+			}
 		case entry, open := <-w.reports.Updates():
 			if !open {
 				return ended(ctx)
@@ -148,6 +150,10 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: the connection was closed", ErrAway)
 }
 
+// rejoinTime is how long those who live have to join a registry again that was lost: they
+// try once a second.
+const rejoinTime = 2 * retry
+
 // registryWatch is one reader's view of the registry.
 type registryWatch struct {
 	*buckets
@@ -156,6 +162,7 @@ type registryWatch struct {
 	there            map[string]Instance // by key
 	listed           map[string]bool     // the keys that have been told since open; nil when all have been
 	told             bool                // that all were
+	anew             bool                // the registry was lost, and those who live may not have joined again
 	report           uint64              // the revision before the next report, …
 	made             time.Time           // … in the bucket that was made then; zero before the first open
 }
@@ -178,6 +185,7 @@ func (w *registryWatch) open(ctx context.Context) error {
 	}
 	w.stop()
 	w.present, w.reports, w.listed = present, reports, map[string]bool{}
+	w.anew = !w.made.IsZero() && !w.made.Equal(made)
 	w.report, w.made = report, made
 	return nil
 }
@@ -250,7 +258,7 @@ func (w *registryWatch) entry(entry jetstream.KeyValueEntry) []News {
 // among them any more, and was before, has gone while NATS was away, however.
 func (w *registryWatch) all() (news []News) {
 	for key, was := range w.there {
-		if !w.listed[key] {
+		if !w.listed[key] && !w.anew {
 			delete(w.there, key)
 			news = append(news, News{Kind: Expired, Instance: was})
 		}

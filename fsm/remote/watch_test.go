@@ -17,7 +17,7 @@ import (
 // without events. It has less time than nats.go takes to notice that a watcher is deaf.
 func expectNews(t *testing.T, told <-chan News, wanted string) (until []string) {
 	t.Helper()
-	late := time.After(5 * time.Second)
+	late := time.After(8 * time.Second)
 	for {
 		select {
 		case n := <-told:
