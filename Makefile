@@ -7,6 +7,7 @@ CYCLONEDX   = go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1
 KUBEVALID   = go run sigs.k8s.io/kubectl-validate@v0.0.4
 FUZZTIME    = 20s
 RELEASES    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+MACHINES    = amd64 arm64
 
 # MODULES are the nested ones: what they need is no business of the root's users.
 MODULES = fsm/fsmotel fsm/remote node/cmd/farewell-fleet docs/kubernetes docs/compare docs/recipes
@@ -29,7 +30,7 @@ build: ## build the commands, bin/farewell and bin/farewell-fleet
 	@for program in $(PROGRAMS); do go -C node/cmd/$$program build -o "$(CURDIR)/bin/$$program" . || exit 1; done
 
 cross: ## build the commands for Linux, macOS and Windows, and throw them away
-	@for system in linux darwin windows; do for machine in amd64 arm64; do \
+	@for system in linux darwin windows; do for machine in $(MACHINES); do \
 		echo "$$system/$$machine"; \
 		for program in $(PROGRAMS); do \
 			CGO_ENABLED=0 GOOS=$$system GOARCH=$$machine go -C node/cmd/$$program build -o /dev/null . || exit 1; \
