@@ -686,3 +686,22 @@ func TestHowSoonItIsSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// Whoever closes its connection under its last word is not kept waiting for it.
+func TestClosedUnderTheLastWord(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	store := s.process("store/store-1", fsm.Config{Alarm: generous})
+	listed(t, s.connect(), "", "store/store-1")
+	store.register("connection", fsm.Func(func(context.Context) error { store.nc.Close(); return nil }))
+	report := make(chan struct{})
+	go func() {
+		defer close(report)
+		_, _ = Shutdown(t.Context(), s.connect(), store.member.Instance(), "", fsm.Command{Within: generous})
+	}()
+	r := store.ended()
+	if l := line(t, r, "remote-report"); l.Outcome != fsm.OutcomeFailed || l.Ran >= absence {
+		t.Errorf("it has waited:\n%s", r)
+	}
+	<-report
+}

@@ -47,7 +47,7 @@ func (m *Member) deliver(ctx context.Context, report *fsm.Report) error {
 			m.publish(reportPrefix, told{Instance: m.Instance(), Report: report, Over: true})
 		}
 		err := m.presence.keepReport(context.WithoutCancel(ctx), report)
-		if err == nil || !m.wasAsked() {
+		if err == nil || !m.wasAsked() || m.nc.IsClosed() {
 			return err
 		}
 		select {

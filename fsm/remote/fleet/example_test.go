@@ -62,7 +62,8 @@ func ExampleBegin() {
 			log.Fatal(err)
 		}
 		defer nc.Close()
-		startMember(nc, name)
+		member := startMember(nc, name)
+		defer func() { <-member.Done() }()
 	}
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -91,7 +92,7 @@ func ExampleBegin() {
 }
 
 // startMember has this process join as one of group api, and waits until it has.
-func startMember(nc *nats.Conn, name string) {
+func startMember(nc *nats.Conn, name string) *remote.Member {
 	quiet := slog.New(slog.DiscardHandler)
 	o, err := fsm.New(fsm.Config{Logger: quiet})
 	if err != nil {
@@ -104,6 +105,7 @@ func startMember(nc *nats.Conn, name string) {
 	for member.Instance().Born == 0 {
 		time.Sleep(time.Millisecond)
 	}
+	return member
 }
 
 // startServer starts an embedded server with JetStream.
