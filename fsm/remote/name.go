@@ -18,6 +18,9 @@ var (
 	ErrAway = errors.New("NATS is away")
 	// ErrNotFound: nothing is known under this name, or not any more.
 	ErrNotFound = errors.New("not found")
+	// ErrNoReport: somebody of this name was there, and has left no report yet. It wraps
+	// ErrNotFound.
+	ErrNoReport = fmt.Errorf("%w: it was there, and there is no report", ErrNotFound)
 )
 
 const (

@@ -172,29 +172,96 @@ func list(ctx context.Context, nc *nats.Conn, group string) (list []Instance, er
 	if err != nil {
 		return nil, err
 	}
-	watcher, err := b.present.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	err = each(ctx, b.present, pattern, func(entry jetstream.KeyValueEntry) {
+		if i, err := decodeEntry(entry.Key(), entry.Value()); err == nil { // else it is no instance
+			i.Born = cmp.Or(i.Born, entry.Revision())
+			list = append(list, i)
+		}
+	})
 	if err != nil {
 		return nil, err
+	}
+	slices.SortFunc(list, inOrder)
+	return list, nil
+}
+
+// each tells of all entries of a bucket whose keys match.
+func each(ctx context.Context, bucket jetstream.KeyValue, pattern string, tell func(jetstream.KeyValueEntry), how ...jetstream.WatchOpt) error {
+	watcher, err := bucket.Watch(ctx, pattern, append(how, jetstream.IgnoreDeletes())...)
+	if err != nil {
+		return err
 	}
 	defer kvwatch.End(watcher)
 	for {
 		select {
 		case entry, open := <-watcher.Updates():
-			if !open {
-				return nil, fmt.Errorf("%w: the connection was closed", ErrAway)
+			switch {
+			case !open:
+				return fmt.Errorf("%w: the connection was closed", ErrAway)
+			case entry == nil: // that was all
+				return nil
 			}
-			if entry == nil { // that was all
-				slices.SortFunc(list, inOrder)
-				return list, nil
-			}
-			if i, err := decodeEntry(entry.Key(), entry.Value()); err == nil { // else it is no instance
-				i.Born = cmp.Or(i.Born, entry.Revision())
-				list = append(list, i)
-			}
+			tell(entry)
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
+}
+
+// Leavers returns those of a group who may be leaving now: they have been there, are not
+// among those that [List] has returned, since that is the first thing that a shutdown
+// does, and have not reported that they are gone. Some of them may have died without a
+// word: [Ask] tells. No registry is an empty one. It blocks until the registry has
+// answered or ctx ends.
+func Leavers(ctx context.Context, nc *nats.Conn, group string, listed []Instance) ([]Instance, error) {
+	all, err := leavers(ctx, nc, group, listed)
+	if err != nil {
+		return nil, fmt.Errorf("remote: leavers: %w", err)
+	}
+	return all, nil
+}
+
+func leavers(ctx context.Context, nc *nats.Conn, group string, listed []Instance) (all []Instance, err error) {
+	if err := validGroup(group); err != nil {
+		return nil, err
+	}
+	b, err := openBuckets(ctx, nc, false)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	over := map[string]bool{} // runs, by their keys
+	for _, i := range listed {
+		over[i.runKey()] = true
+	}
+	err = each(ctx, b.reports, "report."+group+".>", func(entry jetstream.KeyValueEntry) {
+		over[strings.TrimPrefix(entry.Key(), "report.")] = true
+	}, jetstream.MetaOnly())
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, b.reports, "last."+group+".>", func(entry jetstream.KeyValueEntry) {
+		name := strings.TrimPrefix(entry.Key(), "last."+group+".")
+		if i, err := decodeLast(group, name, entry.Value()); err == nil && !over[i.runKey()] {
+			all = append(all, i)
+		}
+	})
+	return all, err
+}
+
+// decodeLast reads which run of a name was there last.
+func decodeLast(group, name string, data []byte) (Instance, error) {
+	if len(data) > maxEntry {
+		return Instance{}, fmt.Errorf("%w: an entry of %d bytes", ErrInvalid, len(data))
+	}
+	var last lastEntry
+	if err := decode(data, "entry", &last); err != nil {
+		return Instance{}, err
+	}
+	i := Instance{Group: group, Name: name, Incarnation: last.Incarnation}
+	return i, firstErr(i.valid(), validIncarnation(i.Incarnation))
 }
 
 func inOrder(a, b Instance) int {
@@ -211,7 +278,8 @@ func groupPattern(group string) (string, error) {
 // LastReport returns the report of the run of a process that instance names, or of
 // the last run under its name if it names no incarnation. It blocks until the
 // registry has answered, or ctx ends. The error wraps [ErrNotFound] if there is
-// none: it lives, has died without one, or it was too long ago.
+// none: it lives, has died without one, or it was too long ago. It is [ErrNoReport]
+// where a run under that name is remembered.
 func LastReport(ctx context.Context, nc *nats.Conn, instance Instance) (*fsm.Report, error) {
 	report, err := lastReport(ctx, nc, instance)
 	if err != nil {
@@ -235,19 +303,26 @@ func lastReport(ctx context.Context, nc *nats.Conn, instance Instance) (*fsm.Rep
 }
 
 func (b *buckets) report(ctx context.Context, instance Instance) (*fsm.Report, error) {
+	missing := ErrNotFound
 	if instance.Incarnation == "" {
-		var last lastEntry
-		if err := get(ctx, b.reports, lastKey(instance), &last); err != nil {
+		entry, err := b.reports.Get(ctx, lastKey(instance))
+		if err != nil {
+			return nil, notFound(err)
+		}
+		if instance, err = decodeLast(instance.Group, instance.Name, entry.Value()); err != nil {
 			return nil, err
 		}
-		instance.Incarnation = last.Incarnation
+		missing = ErrNoReport
 	}
 	if err := validIncarnation(instance.Incarnation); err != nil {
 		return nil, err
 	}
 	entry, err := b.reports.Get(ctx, reportKey(instance))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, missing
+	}
 	if err != nil {
-		return nil, notFound(err)
+		return nil, err
 	}
 	t, err := decodeTold(entry.Value())
 	if err == nil && (t.Report == nil || t.Instance.runKey() != instance.runKey()) {
@@ -268,14 +343,6 @@ func (b *buckets) isPresent(ctx context.Context, instance Instance) (bool, error
 	}
 	i, err := decodeEntry(entry.Key(), entry.Value())
 	return err == nil && (instance.Incarnation == "" || instance.Incarnation == i.Incarnation), nil
-}
-
-func get(ctx context.Context, bucket jetstream.KeyValue, key string, value any) error {
-	entry, err := bucket.Get(ctx, key)
-	if err != nil {
-		return notFound(err)
-	}
-	return decode(entry.Value(), "entry", value)
 }
 
 func notFound(err error) error {

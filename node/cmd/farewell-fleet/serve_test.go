@@ -184,23 +184,6 @@ func TestServeBeyondLoopback(t *testing.T) {
 	c.ends(t, syscall.SIGTERM, fsm.ExitOK)
 }
 
-// Whoever reads its stdout is gone: then it is not up for anybody.
-func TestServeWithoutStdout(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip(err)
-	}
-	defer func() { _ = full.Close() }()
-	c := exec.CommandContext(t.Context(), os.Args[0], "serve", "--listen", "127.0.0.1:0", "--store", t.TempDir())
-	c.Stdout = full
-	var stderr clitest.Buffer
-	c.Stderr = &stderr
-	_ = c.Run()
-	if code := c.ProcessState.ExitCode(); code != fsm.ExitFailure || !strings.Contains(stderr.String(), "stdout is gone") {
-		t.Errorf("exit code %d: %s", code, &stderr)
-	}
-}
-
 func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.1.2.3": true, "::1": true, "localhost": true,

@@ -286,20 +286,21 @@ func TestShutdownInterruptedTwice(t *testing.T) {
 }
 
 func TestShutdownUsage(t *testing.T) {
-	for line, want := range map[string]string{
-		"shutdown":                                                "0 arguments, want one group",
-		"shutdown a b":                                            "2 arguments, want one group",
-		"shutdown a --at-once 0":                                  "--at-once",
-		"shutdown a --at-once 101%":                               "a group has 100 %",
-		"shutdown a --order random":                               "want one of newest, oldest, name",
-		"shutdown a --max-failed -1":                              "-1 is negative",
-		"shutdown a --alarm -1s":                                  "-1s is negative",
-		"shutdown a --back -1s":                                   "-1s is negative",
-		"shutdown a --forgive":                                    "only --resume has something to forgive",
-		"shutdown a --resume --dry-run":                           "--dry-run: --resume goes on with the plan as it was",
-		"shutdown a --resume --at-once 2":                         "--at-once: --resume goes on with the plan as it was",
-		"shutdown a --reason " + strings.Repeat("x", maxReason+1): "the most is",
-	} {
+	cases := map[string]string{
+		"shutdown":                        "0 arguments, want one group",
+		"shutdown a b":                    "2 arguments, want one group",
+		"shutdown a --at-once 0":          "--at-once",
+		"shutdown a --at-once 101%":       "a group has 100 %",
+		"shutdown a --order random":       "want one of newest, oldest, name",
+		"shutdown a --max-failed -1":      "-1 is negative",
+		"shutdown a --alarm -1s":          "-1s is negative",
+		"shutdown a --back -1s":           "-1s is negative",
+		"shutdown a --forgive":            "only --resume has something to forgive",
+		"shutdown a --resume --dry-run":   "--dry-run: --resume goes on with the plan as it was",
+		"shutdown a --resume --at-once 2": "--at-once: --resume goes on with the plan as it was",
+	}
+	cases["shutdown a --reason "+strings.Repeat("x", maxReason+1)] = "the most is"
+	for line, want := range cases {
 		code, stdout, stderr := command(t, strings.Split(line, " ")...)
 		if code != cli.ExitUsage || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%.60s: exit code %d: %s%s", line, code, stdout, stderr)

@@ -90,7 +90,7 @@ func ask(ctx context.Context, nc *nats.Conn, group, name string, one bool) (*sta
 		all, err := askAll(ctx, nc, instances)
 		return &standings{all, listed.Drains}, err
 	}
-	left, err := leavers(ctx, nc, group, listed.Instances)
+	left, err := remote.Leavers(ctx, nc, group, listed.Instances)
 	if err != nil {
 		return nil, err
 	}
@@ -142,13 +142,10 @@ func askOne(ctx context.Context, nc *nats.Conn, instance remote.Instance) (stand
 	}
 	report, missing := remote.LastReport(ctx, nc, instance)
 	switch {
+	case errors.Is(missing, remote.ErrNoReport):
+		return standing{Instance: instance, State: gone, Error: "was there, and has left no report: it died, was cut off, or ended at its alarm"}, nil
 	case errors.Is(missing, remote.ErrNotFound):
-		known, err := wasThere(ctx, nc, instance)
-		why := "nobody of that name is known"
-		if known {
-			why = "was there, and has left no report: it died, was cut off, or ended at its alarm"
-		}
-		return standing{Instance: instance, State: gone, Error: why}, err
+		return standing{Instance: instance, State: gone, Error: "nobody of that name is known"}, nil
 	case missing != nil:
 		return standing{}, missing
 	}
