@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -348,3 +349,50 @@ func (o *orderOf) component(name string) fsm.Component {
 }
 
 func (o *orderOf) String() string { return strings.TrimSpace(o.lockedBuffer.String()) }
+
+// Who leaves is off the registry, and still to be found.
+func TestLeavers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	nc := s.connect()
+	if none, err := Leavers(t.Context(), nc, "api", nil); err != nil || len(none) != 0 {
+		t.Errorf("before anybody has joined: %v, %v", none, err)
+	}
+	s.process("api/api-1", fsm.Config{})
+	listed(t, nc, "api", "api/api-1")
+	leaving := s.process("api/api-2.example", fsm.Config{Alarm: generous})
+	listed(t, nc, "api", "api/api-1", "api/api-2.example")
+	gone := s.process("api/api-3", fsm.Config{})
+	eventually(t, func() error {
+		_, err := LastReport(t.Context(), nc, Instance{Group: "api", Name: "api-3"})
+		if !errors.Is(err, ErrNoReport) || !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("of one that has joined: %w", err)
+		}
+		return nil
+	})
+	gone.Request(fsm.Command{})
+	gone.ended()
+	begun, release := make(chan struct{}), make(chan struct{})
+	leaving.register("db", fsm.Func(func(context.Context) error { close(begun); <-release; return nil }))
+	leaving.Request(fsm.Command{})
+	<-begun
+	if err := nc.Publish("$KV."+ReportsBucket+".last.api.garbage", []byte(strings.Repeat("[", 1<<13))); err != nil {
+		t.Fatal(err)
+	}
+	there := listed(t, nc, "api", "api/api-1")
+	got, err := Leavers(t.Context(), nc, "api", there)
+	if err != nil || len(got) != 1 || got[0].String() != "api/api-2.example" || got[0].Incarnation != leaving.member.self.Incarnation {
+		t.Errorf("%v, %v", got, err)
+	}
+	close(release)
+	leaving.ended()
+	if got, err := Leavers(t.Context(), nc, "api", there); err != nil || len(got) != 0 {
+		t.Errorf("when it has left: %v, %v", got, err)
+	}
+	if _, err := LastReport(t.Context(), nc, Instance{Group: "api", Name: "nobody"}); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoReport) {
+		t.Errorf("of nobody: %v", err)
+	}
+	if _, err := Leavers(t.Context(), nc, "a.b", nil); !errors.Is(err, ErrInvalid) {
+		t.Errorf("of no group: %v", err)
+	}
+}

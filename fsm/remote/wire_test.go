@@ -60,6 +60,18 @@ func FuzzTold(f *testing.F) {
 	})
 }
 
+func FuzzLast(f *testing.F) {
+	f.Add("a", "b.c", []byte(`{"incarnation":"d"}`))
+	f.Fuzz(func(t *testing.T, group, name string, data []byte) {
+		i, err := decodeLast(group, name, data)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		sound(t, i, nil, false)
+	})
+}
+
 func FuzzEntry(f *testing.F) {
 	f.Add("a.b", []byte(`{"group":"a","name":"b","incarnation":"c","born":7,"since":"2026-01-02T03:04:05Z"}`))
 	f.Fuzz(func(t *testing.T, key string, data []byte) {
